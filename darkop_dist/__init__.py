@@ -1,0 +1,36 @@
+"""darkop-dist: dark-sector searches on public LHC data, from collision files to a limit that can be trusted.
+
+The public names are loaded when they are first used, so that ``import darkop_dist`` costs nothing:
+
+    import darkop_dist as do
+
+    events = do.load_opendata("zjets-nunu-pythia", max_events=1000)
+    detector = do.ConformalDetector(operator="cylinder-fno-v1", background_data=events, alpha=0.01)
+    detector.find_anomalies(events)
+    do.visualize_event(events[0], save_path="event.png")
+    do.run("jobs/zprime.yml")
+"""
+
+import importlib
+
+_PLACES = {
+    "ConformalDetector": "darkop_dist.scoring.detector",
+    "list_opendata_datasets": "darkop_dist.stages.opendata",
+    "load_opendata": "darkop_dist.stages.opendata",
+    "run": "darkop_dist.stages.opendata",
+    "visualize_event": "darkop_dist.report.display",
+}
+
+__all__ = ["ConformalDetector", "list_opendata_datasets", "load_opendata", "run", "visualize_event"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its room."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

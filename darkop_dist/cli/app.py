@@ -1,0 +1,128 @@
+"""The commands and the way errors leave them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import typer.exceptions
+
+from darkop_dist.cli import datasets, generate, results, trigger
+from darkop_dist.cli.console import ERR, OUT
+from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
+from darkop_dist.runs import RunDirectory, version
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Dark-sector searches on public LHC data, from collision files to a limit.",
+)
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(trigger.app, name="trigger")
+app.command("generate")(generate.generate)
+app.command("calibrate")(results.calibrate)
+app.command("limits")(results.limits)
+app.command("report")(results.report)
+app.command("ledger")(results.ledger)
+
+DocumentArgument = Annotated[Path, typer.Argument(help="The analysis document (YAML).", metavar="DOCUMENT")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the libraries log.")] = False,
+) -> None:
+    """Dark-sector searches on public LHC data, from collision files to a limit."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    if show_version:
+        OUT.print(f"darkop-dist {version()}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    document: DocumentArgument,
+    output: Annotated[Path | None, typer.Option(help="Directory of the result.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
+    accept_loss: Annotated[
+        list[str] | None, typer.Option(help="Dataset whose lost events are accepted; may be repeated.")
+    ] = None,
+) -> None:
+    """Run a search: from its document to limits and a result page."""
+    from darkop_dist.cli.console import monitored
+    from darkop_dist.stages.pipeline import Request, run_search
+
+    request = Request(document, output, force, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
+    with monitored() as monitor:
+        result = run_search(request, monitor)
+    results.print_headline(result)
+    OUT.print(f"page: {RunDirectory(result.path).report / 'index.html'}", markup=False)
+
+
+@app.command()
+def train(
+    document: DocumentArgument,
+    output: Annotated[Path, typer.Option(help="Directory of the checkpoint; its name becomes the model's name.")],
+) -> None:
+    """Train the operator of a document and write it as a checkpoint with its card."""
+    from darkop_dist.cli.console import monitored
+    from darkop_dist.stages.search import prepare_search
+    from darkop_dist.stages.train import train_operator
+
+    with monitored() as monitor:
+        search = prepare_search(document, say=monitor.say)
+        trained = train_operator(search, output, name=output.name, say=monitor.say)
+    card = trained.checkpoint.card
+    OUT.print(f"fingerprint {card.fingerprint}")
+    for signal, auc in card.auc.items():
+        OUT.print(f"AUC against {signal}: {auc.value:.3f} +- {auc.uncertainty:.3f}", markup=False)
+    OUT.print(f"checkpoint: {trained.directory}", markup=False)
+
+
+@app.command()
+def check(document: DocumentArgument) -> None:
+    """Check a document, its datasets and its parameters without running anything."""
+    from darkop_dist.config import check_datasets, check_parameters, load_document
+    from darkop_dist.stages.search import find_records, load_processor
+
+    loaded = load_document(document)
+    check_parameters(loaded, load_processor(loaded).Parameters)
+    records = find_records(loaded)
+    check_datasets(loaded, records)
+    OUT.print(f"{document}: no mistake; {len(records)} datasets", markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the analysis document."""
+    from darkop_dist.config import document_schema
+
+    sys.stdout.write(json.dumps(document_schema(), indent=2) + "\n")
+
+
+def main() -> None:
+    """Entry point of ``darkop``."""
+    sys.exit(_run(app))
+
+
+def _run(application: typer.Typer) -> int:
+    command = typer.main.get_command(application)
+    try:
+        status = command.main(standalone_mode=False, prog_name="darkop")
+    except DarkopError as error:
+        ERR.print(f"error: {error}", markup=False)
+        return error.exit_status
+    except typer.exceptions.TyperException as error:
+        error.show(file=sys.stderr)  # type: ignore[attr-defined]  # usage errors print themselves
+        return EXIT_USER
+    except (KeyboardInterrupt, typer.Abort):
+        ERR.print("error: stopped; nothing was written")
+        return EXIT_FAILURE
+    return status if isinstance(status, int) else 0

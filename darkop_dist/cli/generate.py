@@ -1,0 +1,63 @@
+"""``darkop generate``: events on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from darkop_dist.cli.console import OUT
+from darkop_dist.errors import OutputError, UnknownNameError
+
+
+def generate(
+    name: Annotated[str, typer.Argument(help="Name of the process; 'list' shows all.", metavar="PROCESS")],
+    events: Annotated[int, typer.Option(help="Number of events.")] = 1000,
+    output: Annotated[Path | None, typer.Option(help="File to write, ending in .root.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value that replaces a parameter; may be repeated.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes to use; the events do not depend on it.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Generate events with Pythia 8 and write them in NanoAOD layout."""
+    from darkop_dist.generation.process import list_processes
+    from darkop_dist.generation.sample import generate as generate_sample
+
+    if name == "list":
+        for process in list_processes():
+            OUT.print(f"{process.name}: {process.title}", markup=False)
+        return
+    target = output or Path(f"{name}.root")
+    if target.exists() and not force:
+        raise OutputError(f"{target}: exists already. Choose another file, or replace it with --force.")
+    unfinished = target.with_name(f".{target.stem}.partial.root")
+    unfinished.unlink(missing_ok=True)
+    made = generate_sample(
+        name,
+        events,
+        target,
+        seed=seed,
+        settings=dict(map(_setting, settings or [])),
+        workers=workers,
+        overwrite=force,
+    )
+    OUT.print(
+        f"{made.file}: {made.events} events in {made.wall_s:.1f} s, cross section {made.xsec_pb:.4g} "
+        f"+- {made.xsec_error_pb:.2g} pb",
+        markup=False,
+    )
+
+
+def _setting(text: str) -> tuple[str, float | int | str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UnknownNameError("setting", text, (), "Write it as key=value.")
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value

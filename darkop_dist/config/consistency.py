@@ -1,0 +1,157 @@
+"""Checks across sections: what each section accepts on its own may still contradict another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from darkop_dist.config.anomaly import CONTROL_REGION
+from darkop_dist.config.datasets import DatasetRecord, is_file_entry
+from darkop_dist.config.document import Document, luminosity_ifb
+from darkop_dist.config.parse import KeyPath
+from darkop_dist.config.processor import parse_processor
+from darkop_dist.errors import nearest_names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A contradiction.
+
+    Attributes:
+        path: key path of the culprit.
+        message: what is wrong and what to do.
+        nearest: valid choices, nearest first.
+    """
+
+    path: KeyPath
+    message: str
+    nearest: tuple[str, ...] = ()
+
+
+def check_sections(document: Document) -> Iterator[Finding]:
+    """Contradictions that can be seen before the catalogue is asked.
+
+    Args:
+        document: a document with resolved paths.
+
+    Yields:
+        Every contradiction.
+    """
+    yield from _check_duplicates(document)
+    yield from _check_files(document)
+    yield from _check_operator(document)
+    if document.anomaly_detection is not None and document.operator is None:
+        yield Finding(("anomaly_detection",), "p-values need scores: add the section operator, or remove this one")
+    for index, entry in enumerate(document.datasets):
+        if isinstance(entry, str):
+            if document.limits is not None and is_file_entry(entry):
+                message = "limits need to know what a file holds: write it as a mapping with name, kind and files"
+                yield Finding(("datasets", index), message)
+        elif entry.files and entry.generated is not None:
+            yield Finding(
+                ("datasets", index), "a dataset is either read from files or generated: remove one of the two"
+            )
+        elif not entry.files and entry.generated is None:
+            yield Finding(("datasets", index), "a dataset needs files, or generated to say how it is made")
+
+
+def check_records(document: Document, records: Sequence[DatasetRecord]) -> Iterator[Finding]:
+    """Contradictions between the document and its datasets.
+
+    Args:
+        document: the document.
+        records: the record of every dataset of the document.
+
+    Yields:
+        Every contradiction.
+    """
+    names = tuple(dict.fromkeys(name for record in records for name in (record.name, record.sample_name)))
+    for path, name in _references(document):
+        if name not in names:
+            message = f"no dataset or sample of this document has this name: must be one of {', '.join(names)}"
+            yield Finding(path, message, nearest_names(name, names))
+    if document.limits is not None:
+        yield from _check_limits(document, records)
+
+
+def _references(document: Document) -> Iterator[tuple[KeyPath, str]]:
+    """Every mention of a dataset or sample outside of the section datasets."""
+    sections: list[tuple[KeyPath, tuple[str, ...]]] = []
+    if document.operator is not None and document.operator.train is not None:
+        sections.append((("operator", "train", "datasets"), document.operator.train.datasets))
+    if document.anomaly_detection is not None:
+        sections.append((("anomaly_detection", "background"), document.anomaly_detection.background))
+    if document.limits is not None:
+        sections.append((("limits", "signal"), document.limits.signal))
+        yield from ((("limits", "normalisation", name), name) for name in document.limits.normalisation)
+    for path, names in sections:
+        for index, name in enumerate(names):
+            if path[0] != "anomaly_detection" or name != CONTROL_REGION:
+                yield (*path, index), name
+
+
+def _check_duplicates(document: Document) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, entry in enumerate(document.datasets):
+        path: KeyPath = ("datasets", index) if isinstance(entry, str) else ("datasets", index, "name")
+        name = entry if isinstance(entry, str) else entry.name
+        if name in first:
+            yield Finding(path, f"this dataset is given twice, first as datasets[{first[name]}]: keep one")
+        first.setdefault(name, index)
+
+
+def _check_files(document: Document) -> Iterator[Finding]:
+    processor = parse_processor(document.processor).file
+    if processor is not None and not processor.is_file():
+        yield Finding(("processor",), f"no file {processor}: relative paths count from the document's directory")
+    for index, path in enumerate(document.catalogue):
+        if not path.is_file():
+            yield Finding(("catalogue", index), f"no file {path}: relative paths count from the document's directory")
+
+
+def _check_operator(document: Document) -> Iterator[Finding]:
+    operator = document.operator
+    if operator is None:
+        return
+    if (operator.checkpoint is None) == (operator.train is None):
+        yield Finding(("operator",), "must have exactly one of checkpoint and train")
+    if operator.train is None:
+        return
+    train, path = operator.train, ("operator", "train")
+    if train.model == "density" and not train.columns:
+        yield Finding((*path, "columns"), "the density model needs the columns that it takes")
+    if train.model != "density" and train.columns:
+        yield Finding((*path, "columns"), "only the density model takes columns: remove this key")
+    for column in train.transforms:
+        if column not in train.columns:
+            message = f"no such column in operator.train.columns: must be one of {', '.join(train.columns) or 'none'}"
+            yield Finding((*path, "transforms", column), message, nearest_names(column, train.columns))
+
+
+def _check_limits(document: Document, records: Sequence[DatasetRecord]) -> Iterator[Finding]:
+    limits = document.limits
+    if limits is None:
+        return
+    luminosity = luminosity_ifb(document, records)
+    simulated = [record for record in records if record.kind == "simulation"]
+    if simulated and luminosity is None:
+        yield Finding(("lumi_ifb",), "limits with simulation need the integrated luminosity in 1/fb")
+    if "luminosity" in document.systematics and luminosity is None and limits.lumi_uncertainty is None:
+        yield Finding(("limits", "lumi_uncertainty"), "the systematic luminosity needs the relative uncertainty")
+    for record in simulated:
+        if record.xsec_pb is None and record.generated is None:
+            yield Finding(
+                _place(document, record), f"limits need the cross section of {record.name}: give xsec_pb in pb"
+            )
+    for index, name in enumerate(limits.signal):
+        if any(record.kind == "data" for record in records if name in {record.name, record.sample_name}):
+            yield Finding(("limits", "signal", index), "a signal must be simulation, and this is collision data")
+    if not any({record.name, record.sample_name}.isdisjoint(limits.signal) for record in simulated):
+        yield Finding(("limits", "signal"), "limits need at least one simulated dataset that is not a signal")
+
+
+def _place(document: Document, record: DatasetRecord) -> KeyPath:
+    for index, entry in enumerate(document.datasets):
+        if entry == record.name or (isinstance(entry, DatasetRecord) and entry.name == record.name):
+            return ("datasets", index)
+    return ("datasets",)

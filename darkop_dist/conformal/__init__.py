@@ -1,0 +1,18 @@
+"""Conformal: from integer counts of background scores to p-values whose validity is proved.
+
+Words:
+    score: one number per event, larger is more anomalous, in the bins that its checkpoint fixed.
+    calibration: the histogram of the scores of n background events that trained nothing and fixed no bin.
+    p-value: (1 + number of calibration events in the event's own bin or above) / (n + 1).
+    floor: the smallest p-value that n calibration events can give, 1/(n + 1).
+    check: background events held out of the calibration, which show that the p-values keep their promise.
+
+Inputs are scores or score counts (``histograms``); outputs are arrays of p-values, a `CalibrationCheck` for the
+plot, and the file ``calibration.json``.
+"""
+
+from darkop_dist.conformal.bounds import clopper_pearson
+from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
+from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
+
+__all__ = ["Calibration", "CalibrationCheck", "check_uniformity", "clopper_pearson", "from_counts", "from_scores"]

@@ -1,0 +1,189 @@
+"""The one error tree.
+
+    DarkopError
+    ├── UserError                 the user's mistake: exit status 2
+    │   ├── DocumentError         mistakes in the analysis document, all of them at once
+    │   ├── UnknownNameError      a dataset, process, checkpoint or region that does not exist
+    │   ├── InputFileError        a missing, truncated, corrupt, empty or incomplete input file
+    │   ├── InputValueError       values in the input that cannot be used: NaN or negative total weights
+    │   ├── OutputError           an output that exists already or cannot be written
+    │   ├── StatisticsError       a statistical statement that the input does not support
+    │   └── MissingExtraError     an optional dependency that is not installed
+    └── RunError                  a failure of the run: exit status 1
+        ├── ChunkError            a chunk that could not be processed
+        ├── LedgerError           events that are not accounted for
+        ├── FingerprintError      a model that is not the one the run began with
+        └── FitError              a fit that did not converge
+
+Every error says what is wrong, names the thing, and says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EXIT_USER = 2
+EXIT_FAILURE = 1
+
+
+class DarkopError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+    exit_status = EXIT_FAILURE
+
+
+class UserError(DarkopError):
+    """Something that the user can put right."""
+
+    exit_status = EXIT_USER
+
+
+class RunError(DarkopError):
+    """A run that failed for a reason other than the user's input."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a document.
+
+    Attributes:
+        line: line in the document, counted from 1; for an absent key the section that lacks it; None if unknown.
+        path: key path, such as ``limits.statistic`` or ``datasets[2].files``.
+        value: the value found, as it was written; None when the key is absent.
+        message: what is wrong and what would be accepted.
+        nearest: valid choices close to the value, nearest first.
+    """
+
+    line: int | None
+    path: str
+    value: str | None
+    message: str
+    nearest: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        place = "" if self.line is None else f"line {self.line}: "
+        found = "" if self.value is None else f" (found {self.value})"
+        hint = f"; did you mean {' or '.join(map(repr, self.nearest))}?" if self.nearest else ""
+        return f"{place}{self.path}: {self.message}{found}{hint}"
+
+
+class DocumentError(UserError):
+    """All mistakes of one analysis document.
+
+    Attributes:
+        file: the document.
+        mistakes: every mistake that was found, in the order of the document.
+    """
+
+    def __init__(self, file: str, mistakes: Sequence[Mistake]) -> None:
+        self.file = file
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        lines = "\n".join(f"  {mistake}" for mistake in self.mistakes)
+        super().__init__(f"{file}: {count} mistake{'s' if count != 1 else ''} in the document\n{lines}")
+
+
+class UnknownNameError(UserError):
+    """A name that does not exist.
+
+    Attributes:
+        kind: what was looked for, such as ``dataset``.
+        name: the name that was asked for.
+        nearest: existing names close to it, nearest first.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], what_to_do: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.nearest = nearest_names(name, known)
+        hint = f" Did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} {what_to_do}")
+
+
+class InputFileError(UserError):
+    """A file that cannot be used.
+
+    Attributes:
+        file: the file's path or address.
+        problem: what is wrong with it.
+        what_to_do: how to go on.
+    """
+
+    def __init__(self, file: str, problem: str, what_to_do: str) -> None:
+        self.file = file
+        self.problem = problem
+        self.what_to_do = what_to_do
+        super().__init__(f"{file}: {problem}. {what_to_do}")
+
+    def __reduce__(self) -> tuple[type[InputFileError], tuple[str, str, str]]:
+        return type(self), (self.file, self.problem, self.what_to_do)
+
+
+class InputValueError(UserError):
+    """Values that cannot be used, such as NaN weights.
+
+    Attributes:
+        thing: the dataset, file or column that holds them.
+        problem: what is wrong.
+        what_to_do: how to go on.
+    """
+
+    def __init__(self, thing: str, problem: str, what_to_do: str) -> None:
+        self.thing = thing
+        self.problem = problem
+        self.what_to_do = what_to_do
+        super().__init__(f"{thing}: {problem}. {what_to_do}")
+
+    def __reduce__(self) -> tuple[type[InputValueError], tuple[str, str, str]]:
+        return type(self), (self.thing, self.problem, self.what_to_do)
+
+
+class OutputError(UserError):
+    """An output that exists already or that cannot be written."""
+
+
+class StatisticsError(UserError):
+    """A statistical statement that the input does not support, such as alpha below the floor."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency that is not installed.
+
+    Attributes:
+        extra: the extra that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"this needs the module {module!r}, which is not installed. Run: pip install 'darkop-dist[{extra}]'"
+        )
+
+
+class ChunkError(RunError):
+    """A chunk that could not be processed."""
+
+
+class LedgerError(RunError):
+    """Events that are not accounted for."""
+
+
+class FingerprintError(RunError):
+    """A model that is not the one that the run began with."""
+
+
+class FitError(RunError):
+    """A fit that did not converge."""
+
+
+def nearest_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
+    """The known names closest to a name, nearest first.
+
+    >>> nearest_names("ttbra", ["ttbar", "wjets"])
+    ('ttbar',)
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.5)
+    return tuple(by_folded[match] for match in matches)

@@ -1,0 +1,134 @@
+"""Variations of objects and weights that a search repeats its selection with, where the columns for them exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from darkop_dist.events.objects import vector_sum
+from darkop_dist.events.read import has_column
+
+Note = Callable[[str], None]
+
+
+class ShiftSizes(BaseModel):
+    """Sizes of the variations that NanoAOD has no columns for.
+
+    Attributes:
+        jet_energy_scale: relative one-sigma shift of the jet pT; flat in pT and eta, an approximation.
+        jet_energy_resolution: relative one-sigma change of the jet resolution, applied to pT - pT(generator jet).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    jet_energy_scale: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    jet_energy_resolution: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True)
+class ObjectVariation:
+    """Jets and missing momentum of one variation.
+
+    Attributes:
+        name: ``nominal`` or ``<systematic>_up`` and ``_down``.
+        jets: the jets with their shifted pT, jagged.
+        met_x: missing transverse momentum in GeV, shape (events,).
+        met_y: likewise.
+    """
+
+    name: str
+    jets: ak.Array
+    met_x: npt.NDArray[np.float64]
+    met_y: npt.NDArray[np.float64]
+
+
+def object_variations(
+    events: ak.Array, met: str, systematics: Sequence[str], sizes: ShiftSizes, note: Note
+) -> list[ObjectVariation]:
+    """The nominal objects and their shifts; collision data are never shifted.
+
+    Jet shifts are propagated to the missing momentum by the change of the jets' vector sum (jets above 15 GeV). Where
+    the file has columns such as ``PuppiMET_ptJESUp``, these replace the propagation. The resolution needs generator
+    jets (``Jet_genJetIdx``); without them it is left out and noted.
+
+    Args:
+        events: NanoEvents with Jet and the missing momentum.
+        met: name of the missing momentum, ``MET`` or ``PuppiMET``.
+        systematics: names asked for; others than the jet ones are ignored here.
+        sizes: one-sigma sizes.
+        note: is told about what could not be done.
+    """
+    jets = events.Jet
+    pt, phi = ak.to_numpy(events[met].pt), ak.to_numpy(events[met].phi)
+    nominal = ObjectVariation("nominal", jets, *_components(pt, phi))
+    variations = [nominal]
+    if (events.metadata or {}).get("is_data", False):
+        return variations
+    for sign, way, column in ((1.0, "up", "Up"), (-1.0, "down", "Down")):
+        if "jet_energy_scale" in systematics:
+            shifted = jets.pt * (1.0 + sign * sizes.jet_energy_scale)
+            variations.append(_shifted(events, met, nominal, f"jet_energy_scale_{way}", shifted, f"JES{column}"))
+        if "jet_energy_resolution" in systematics:
+            if not (has_column(events, "Jet.genJetIdx") and has_column(events, "GenJet.pt")):
+                note("jet_energy_resolution: no generator jets in the file: not varied")
+                continue
+            matched = _matched_pt(events)
+            shifted = jets.pt + sign * sizes.jet_energy_resolution * (jets.pt - matched)
+            shifted = ak.where(shifted > 0.0, shifted, 0.0)
+            variations.append(_shifted(events, met, nominal, f"jet_energy_resolution_{way}", shifted, f"JER{column}"))
+    return variations
+
+
+def weight_variations(events: ak.Array, systematics: Sequence[str], note: Note) -> dict[str, npt.NDArray[np.float64]]:
+    """Factors on the event weight by variation name, each of shape (events,).
+
+    Pile-up uses ``puWeight``, ``puWeightUp`` and ``puWeightDown``, as NanoAOD-tools writes them; the nominal
+    weight is under ``nominal``. Files without these columns are not reweighted, which is noted.
+    """
+    factors = {"nominal": np.ones(len(events))}
+    if "pileup_reweighting" not in systematics or (events.metadata or {}).get("is_data", False):
+        return factors
+    if not all(has_column(events, name) for name in ("puWeight", "puWeightUp", "puWeightDown")):
+        note("pileup_reweighting: no puWeight columns in the file: not reweighted and not varied")
+        return factors
+    central = np.asarray(ak.to_numpy(events.puWeight), dtype=np.float64)
+    return {
+        "nominal": central,
+        "pileup_reweighting_up": np.asarray(ak.to_numpy(events.puWeightUp), dtype=np.float64),
+        "pileup_reweighting_down": np.asarray(ak.to_numpy(events.puWeightDown), dtype=np.float64),
+    }
+
+
+def _components(
+    pt: npt.NDArray[np.floating], phi: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    pt64, phi64 = pt.astype(np.float64), phi.astype(np.float64)
+    return pt64 * np.cos(phi64), pt64 * np.sin(phi64)
+
+
+def _shifted(
+    events: ak.Array, met: str, nominal: ObjectVariation, name: str, pt: ak.Array, column: str
+) -> ObjectVariation:
+    ratio = pt / nominal.jets.pt
+    jets = ak.with_field(ak.with_field(nominal.jets, pt, "pt"), nominal.jets.mass * ratio, "mass")
+    fields = (f"pt{column}", f"phi{column}")
+    if all(has_column(events, f"{met}.{field}") for field in fields):
+        x, y = _components(ak.to_numpy(events[met][fields[0]]), ak.to_numpy(events[met][fields[1]]))
+        return ObjectVariation(name, jets, x, y)
+    counted = nominal.jets.pt > 15.0
+    before = vector_sum(nominal.jets.pt[counted], nominal.jets.phi[counted])
+    after = vector_sum(pt[counted], nominal.jets.phi[counted])
+    return ObjectVariation(name, jets, nominal.met_x - after[0] + before[0], nominal.met_y - after[1] + before[1])
+
+
+def _matched_pt(events: ak.Array) -> ak.Array:
+    index = ak.values_astype(events.Jet.genJetIdx, np.int64)
+    valid = (index >= 0) & (index < ak.num(events.GenJet.pt, axis=1))
+    matched = ak.fill_none(events.GenJet.pt[ak.mask(index, valid)], 0.0)
+    return ak.where(valid, matched, events.Jet.pt)

@@ -1,0 +1,169 @@
+"""The ledger: every chunk once, with what became of it, and whether each dataset is closed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from darkop_dist.errors import InputFileError, LedgerError
+from darkop_dist.runs import read_json, write_json
+
+SCHEMA = "darkop.ledger/1"
+Status = Literal["done", "retried", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What became of one chunk.
+
+    Attributes:
+        index: place in the plan.
+        dataset: name of the dataset.
+        file: path of the file.
+        start: first entry.
+        stop: one past the last entry.
+        status: ``done``; ``retried`` and then done; ``failed``; ``skipped``, which is a file that holds no rows.
+        reason: why it was retried, failed or skipped; empty otherwise.
+        attempts: how often it was tried.
+        entries: entries that were processed.
+        selected: events selected, by region.
+        sum_weights: generated weight that the chunk stands for; None for data or where the file does not say.
+        wall_s: seconds on the clock.
+        cpu_s: seconds of processor time.
+        bytes: size of the part of the file that the chunk covers.
+        fingerprint: of the operator; None without one.
+    """
+
+    index: int
+    dataset: str
+    file: str
+    start: int
+    stop: int
+    status: Status
+    reason: str
+    attempts: int
+    entries: int
+    selected: Mapping[str, int]
+    sum_weights: float | None
+    wall_s: float
+    cpu_s: float
+    bytes: int
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Whether all entries of a dataset are accounted for.
+
+    Attributes:
+        dataset: name of the dataset.
+        files: number of files.
+        chunks: number of chunks.
+        failed: number of chunks that failed.
+        expected: entries in the files, from the plan.
+        processed: entries processed.
+        lost: entries of failed chunks.
+        sum_weights: generated weight of what was processed; None for data.
+        files_without_weight: files of simulation that hold no rows and therefore do not say what was generated.
+    """
+
+    dataset: str
+    files: int
+    chunks: int
+    failed: int
+    expected: int
+    processed: int
+    lost: int
+    sum_weights: float | None
+    files_without_weight: int
+
+    @property
+    def closed(self) -> bool:
+        """Everything expected was processed."""
+        return self.expected == self.processed and self.lost == 0
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All chunks of a run, in the order of the plan."""
+
+    entries: tuple[LedgerEntry, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what was processed: not over times, so that equal runs have equal digests."""
+        content = [
+            [e.index, e.dataset, Path(e.file).name, e.start, e.stop, e.status == "failed", e.entries, e.sum_weights]
+            for e in self.entries
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def closure(self) -> tuple[Closure, ...]:
+        """One closure per dataset, in the order of the plan."""
+        datasets = dict.fromkeys(entry.dataset for entry in self.entries)
+        return tuple(_closure(name, [e for e in self.entries if e.dataset == name]) for name in datasets)
+
+    def require_closed(self, accepted: Iterable[str] = ()) -> None:
+        """Refuse to go on with events missing.
+
+        Args:
+            accepted: datasets whose loss the user accepts by name.
+
+        Raises:
+            LedgerError: names each open dataset, what it lost and why.
+        """
+        accepted = set(accepted)
+        missing = [c for c in self.closure() if not c.closed and c.dataset not in accepted]
+        if not missing:
+            return
+        lines = [f"  {c.dataset}: {c.lost} of {c.expected} entries lost in {c.failed} chunks" for c in missing]
+        reasons = sorted({f"  {e.file} [{e.start}:{e.stop}]: {e.reason}" for e in self.entries if e.status == "failed"})
+        options = " ".join(f"--accept-loss {c.dataset}" for c in missing)
+        raise LedgerError(
+            "\n".join(["the ledger is not closed:", *lines, *reasons[:10]])
+            + f"\nRepair the files and run again, or accept the loss by name: {options}"
+        )
+
+    def save(self, path: Path) -> None:
+        """Write ledger.json."""
+        closure = [{**asdict(c), "closed": c.closed} for c in self.closure()]
+        content: dict[str, Any] = {"digest": self.digest, "closure": closure}
+        write_json(path, SCHEMA, {**content, "entries": [asdict(entry) for entry in self.entries]})
+
+
+def load_ledger(path: Path) -> Ledger:
+    """Read what ``Ledger.save`` wrote.
+
+    Raises:
+        InputFileError: the file is missing, damaged or does not match its digest.
+    """
+    body: dict[str, Any] = read_json(path, SCHEMA)
+    try:
+        ledger = Ledger(tuple(LedgerEntry(**entry) for entry in body["entries"]))
+    except (KeyError, TypeError) as error:
+        raise InputFileError(str(path), f"is damaged ({error})", "Run the search again.") from error
+    if ledger.digest != body.get("digest"):
+        raise InputFileError(str(path), "does not match its own digest", "Run the search again.")
+    return ledger
+
+
+def _closure(name: str, entries: Sequence[LedgerEntry]) -> Closure:
+    weights = [entry.sum_weights for entry in entries if entry.sum_weights is not None]
+    failed = [entry for entry in entries if entry.status == "failed"]
+    return Closure(
+        dataset=name,
+        files=len({entry.file for entry in entries}),
+        chunks=len(entries),
+        failed=len(failed),
+        expected=sum(entry.stop - entry.start for entry in entries),
+        processed=sum(entry.entries for entry in entries),
+        lost=sum(entry.stop - entry.start for entry in failed),
+        sum_weights=sum(weights) if weights else None,
+        files_without_weight=sum(1 for entry in entries if entry.status == "skipped" and entry.sum_weights is None)
+        if weights
+        else 0,
+    )

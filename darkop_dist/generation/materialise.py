@@ -1,0 +1,113 @@
+"""Datasets made on demand: a record that says how it is generated becomes a record with a file, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
+from darkop_dist.generation.plan import EVENTS_PER_PART, plan_parts
+from darkop_dist.generation.process import process_file
+from darkop_dist.generation.sample import generate
+
+if TYPE_CHECKING:
+    from darkop_dist.generation.normalisation import Normalisation
+
+WRITER_VERSION = 1
+"""Raise it when the same request gives other events or another layout."""
+
+
+def cache_key(request: GeneratedBy) -> str:
+    """SHA-256 of all that decides the events of a sample, as hexadecimal digits.
+
+    That is the content of the process's file and of the response card, the settings, the number of events, the seed,
+    the size of the parts and the versions of this writer, Pythia and fastjet.
+
+    Raises:
+        UnknownNameError: no such process.
+    """
+    from darkop_dist.generation.response import card_file
+
+    content = {
+        "process": process_file(request.process).read_text(encoding="utf-8"),
+        "response": card_file().read_text(encoding="utf-8"),
+        "lines": plan_parts(request.process, 1, seed=0, settings=request.settings)[0].lines,
+        "events": request.events,
+        "seed": request.seed,
+        "events_per_part": EVENTS_PER_PART,
+        "writer": WRITER_VERSION,
+        **{name: metadata.version(name) for name in ("pythia8mc", "fastjet")},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def materialise(
+    record: DatasetRecord, cache: Path, *, workers: int = 1, progress: Callable[[int], None] | None = None
+) -> DatasetRecord:
+    """Generate the events of a record, or find them in the cache.
+
+    Args:
+        record: a dataset record; one that is not generated comes back as it is.
+        cache: directory of generated files.
+        workers: number of processes to use.
+        progress: called with the number of events done so far; not called if the cache has the file.
+
+    Returns:
+        The record with its file and number of events, with the generator's cross section if it had none, and with
+        what was generated added to its provenance.
+
+    Raises:
+        UserError, RunError: see `sample.generate`.
+    """
+    request = record.generated
+    if request is None:
+        return record
+    plan_parts(request.process, request.events, seed=request.seed, settings=request.settings)
+    file = cache / f"{request.process}-{cache_key(request)[:20]}.root"
+    found = _whole(file, request.events)
+    if found is None:
+        generate(
+            request.process,
+            request.events,
+            file,
+            seed=request.seed,
+            settings=request.settings,
+            workers=workers,
+            overwrite=True,
+            progress=progress,
+        )
+        found = _normalisation(file)
+    made = (
+        f"{request.events} events of the process {request.process} generated with Pythia "
+        f"{metadata.version('pythia8mc')}, seed {request.seed}, simple detector response; "
+        f"cross section {found.xsec_pb:.4g} +- {found.xsec_error_pb:.2g} pb"
+    )
+    return record.model_copy(
+        update={
+            "files": (DatasetFile(uri=str(file), bytes=file.stat().st_size, events=request.events),),
+            "events": request.events,
+            "xsec_pb": found.xsec_pb if record.xsec_pb is None else record.xsec_pb,
+            "provenance": f"{record.provenance.rstrip('. ')}. {made}" if record.provenance else made,
+        }
+    )
+
+
+def _normalisation(file: Path) -> Normalisation:
+    from darkop_dist.generation.nanoaod import read_normalisation
+
+    return read_normalisation(file)
+
+
+def _whole(file: Path, events: int) -> Normalisation | None:
+    """What a cached file says, or nothing if it is absent or damaged in whatever way."""
+    if not file.is_file():
+        return None
+    try:
+        found = _normalisation(file)
+    except Exception:  # noqa: BLE001 - damage shows as any error of uproot, its decompressors or struct
+        return None
+    return found if found.events == events else None

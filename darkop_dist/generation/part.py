@@ -1,0 +1,57 @@
+"""One part of a sample, from its seed to its columns. Runs in a worker process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from darkop_dist.generation.normalisation import PartNormalisation
+from darkop_dist.generation.plan import PartPlan
+from darkop_dist.generation.reconstruct import reconstruct
+from darkop_dist.generation.response import load_card
+from darkop_dist.generation.truth import PartRequest, generate_truth
+
+PYTHIA_SEEDS = 900_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is done.
+
+    Attributes:
+        columns: see `reconstruct.reconstruct`.
+        normalisation: sums of weights and cross section.
+    """
+
+    columns: dict[str, Any]
+    normalisation: PartNormalisation
+
+
+def make_part(plan: PartPlan) -> Part:
+    """Generate and measure one part; the result depends on the plan alone.
+
+    Raises:
+        RunError: Pythia does not start or keeps failing events.
+        InputValueError: the parameters describe no particle.
+    """
+    for_pythia, for_response = np.random.SeedSequence(plan.entropy, spawn_key=(plan.index,)).spawn(2)
+    request = PartRequest(
+        process=plan.process,
+        lines=plan.lines,
+        own_matrix_elements=plan.own_matrix_elements,
+        seed=1 + int(for_pythia.generate_state(1)[0]) % PYTHIA_SEEDS,
+        events=plan.events,
+    )
+    truth = generate_truth(request)
+    columns = reconstruct(truth, load_card(plan.response), np.random.default_rng(for_response))
+    normalisation = PartNormalisation(
+        events=plan.events,
+        sum_weights=float(np.sum(truth.weights)),
+        sum_weights2=float(np.sum(truth.weights**2)),
+        tried=truth.cross_section.tried,
+        xsec_pb=truth.cross_section.pb,
+        xsec_error_pb=truth.cross_section.error_pb,
+    )
+    return Part(columns, normalisation)

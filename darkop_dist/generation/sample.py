@@ -1,0 +1,139 @@
+"""A sample: parts made by one process or several, written to one file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from darkop_dist.errors import InputValueError, MissingExtraError, RunError
+from darkop_dist.generation.plan import PartPlan, plan_parts
+
+if TYPE_CHECKING:
+    from darkop_dist.generation.part import Part
+
+NO_SETTINGS: Mapping[str, float | int | str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class GeneratedSample:
+    """A file of generated events.
+
+    Attributes:
+        file: the ROOT file.
+        process: name of the process.
+        events: number of events.
+        seed: seed of the sample.
+        xsec_pb: cross section in pb.
+        xsec_error_pb: its statistical uncertainty in pb.
+        sum_weights: sum of the generator weights.
+        wall_s: seconds that it took.
+    """
+
+    file: Path
+    process: str
+    events: int
+    seed: int
+    xsec_pb: float
+    xsec_error_pb: float
+    sum_weights: float
+    wall_s: float
+
+
+def generate(
+    process: str,
+    events: int,
+    output: Path,
+    *,
+    seed: int,
+    settings: Mapping[str, float | int | str] = NO_SETTINGS,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> GeneratedSample:
+    """Generate events and write them in the layout of NanoAOD.
+
+    The events depend on the process, the settings, their number and the seed, not on the number of workers. With more
+    than one worker a script must guard its entry point with ``if __name__ == "__main__"``.
+
+    Args:
+        process: name of a process, see `process.list_processes`.
+        events: number of events.
+        output: the ROOT file; written whole or not at all.
+        seed: seed, 0 or above.
+        settings: values of the process's parameters.
+        workers: number of processes to use; 1 works in this one.
+        overwrite: replace an existing file.
+        progress: called with the number of events done so far.
+
+    Returns:
+        The sample, with its cross section.
+
+    Raises:
+        UnknownNameError: no such process or parameter; gives the nearest names.
+        InputValueError: a number is out of range.
+        OutputError: the file exists already or cannot be written.
+        MissingExtraError: Pythia or fastjet is not installed.
+        RunError: Pythia does not start or keeps failing events, or a worker died.
+    """
+    began = time.perf_counter()
+    plans = plan_parts(process, events, seed=seed, settings=settings)
+    if workers < 1:
+        raise InputValueError("workers", f"{workers} is not above 0", "Use one worker or more.")
+    for module in ("pythia8mc", "fastjet", "uproot"):
+        if find_spec(module) is None:
+            raise MissingExtraError(module, "generation")
+    from darkop_dist.generation.nanoaod import NanoAODFile, require_writable
+    from darkop_dist.generation.normalisation import combine
+
+    require_writable(output, overwrite=overwrite)
+    normalisations, done = [], 0
+    with _parts(plans, workers) as parts, NanoAODFile(output) as file:
+        for part in parts:
+            file.add(part.columns)
+            normalisations.append(part.normalisation)
+            done += part.normalisation.events
+            if progress is not None:
+                progress(done)
+        total = combine(normalisations)
+        file.finish(total)
+    return GeneratedSample(
+        file=output,
+        process=process,
+        events=total.events,
+        seed=seed,
+        xsec_pb=total.xsec_pb,
+        xsec_error_pb=total.xsec_error_pb,
+        sum_weights=total.sum_weights,
+        wall_s=time.perf_counter() - began,
+    )
+
+
+@contextmanager
+def _parts(plans: Sequence[PartPlan], workers: int) -> Iterator[Iterator[Part]]:
+    """The parts in their order."""
+    from darkop_dist.generation.part import make_part
+
+    workers = min(workers, len(plans))
+    if workers == 1:
+        yield map(make_part, plans)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max_workers=workers, mp_context=context)
+    try:
+        yield pool.map(make_part, plans)
+    except BrokenProcessPool as error:
+        raise RunError(
+            f"{plans[0].process}: a worker process died. If this is a script, guard its entry point with "
+            "if __name__ == '__main__'; else there may be too little memory: use fewer workers."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,245 @@
+"""What the generator knows of a part: Pythia run for a fixed number of events, reduced to what the response needs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+import pythia8mc
+
+from darkop_dist.errors import RunError
+
+MAX_EMPTY_ROUNDS = 3
+HEAVY_HADRON_PT_MIN_GEV = 5.0
+TAU, TAU_NEUTRINO, PION0 = 15, 16, 111
+LEPTONS_FROM_TAUS = (11, 13)
+MB_TO_PB = 1e9
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PartRequest:
+    """What makes one part.
+
+    Attributes:
+        process: name of the process, for messages.
+        lines: Pythia's settings.
+        own_matrix_elements: Pythia's own matrix elements are replaced by those of `mediator`.
+        seed: Pythia's seed, from 1 to 900000000.
+        events: number of events.
+    """
+
+    process: str
+    lines: tuple[str, ...]
+    own_matrix_elements: bool
+    seed: int
+    events: int
+
+
+@dataclass(frozen=True)
+class CrossSection:
+    """Monte Carlo estimate of a cross section.
+
+    Attributes:
+        pb: cross section in pb.
+        error_pb: its statistical uncertainty in pb.
+        tried: points in phase space that were tried.
+    """
+
+    pb: float
+    error_pb: float
+    tried: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A part as the generator knows it; momenta in GeV.
+
+    Attributes:
+        particles: stable visible particles, type ``events * var * {px, py, pz, E, id, charge}``.
+        invisible_px: x momentum of all neutrinos and dark-matter particles, shape (events,).
+        invisible_py: the same for y.
+        heavy_hadrons: hadrons with bottom or charm, ``events * var * {pt, eta, phi, flavour}``, flavour 5 or 4.
+        taus: visible part of hadronic tau decays, ``events * var * {px, py, pz, E, charge, decay_mode}``; the decay
+            mode is 5 (charged - 1) + neutral pions, as in NanoAOD.
+        weights: generator weights, shape (events,).
+        cross_section: the estimate from this part alone.
+    """
+
+    particles: ak.Array
+    invisible_px: Floats
+    invisible_py: Floats
+    heavy_hadrons: ak.Array
+    taus: ak.Array
+    weights: Floats
+    cross_section: CrossSection
+
+
+def generate_truth(request: PartRequest) -> Truth:
+    """Run Pythia for one part.
+
+    Raises:
+        RunError: Pythia rejects a setting, does not start or keeps failing events.
+        InputValueError: the parameters describe no particle, see `mediator.read_mediator`.
+    """
+    pythia, _alive = _start(request)
+    record = _next_events(pythia, request)
+    info = pythia.infoPython()
+    cross_section = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
+    particles = record.prt
+    visible, charge, heavy = _properties(pythia, particles.id)
+    stable = particles.status > 0
+    invisible = particles.p[stable & ~visible]
+    kept = stable & visible
+    momentum = particles.p[kept]
+    return Truth(
+        particles=ak.zip(
+            {
+                "px": momentum.px,
+                "py": momentum.py,
+                "pz": momentum.pz,
+                "E": momentum.e,
+                "id": particles.id[kept],
+                "charge": charge[kept],
+            }
+        ),
+        invisible_px=_numbers(ak.sum(invisible.px, axis=1)),
+        invisible_py=_numbers(ak.sum(invisible.py, axis=1)),
+        heavy_hadrons=_heavy_hadrons(particles.p, heavy),
+        taus=_hadronic_taus(particles, charge),
+        weights=_numbers(record.info.weights[:, 0]),
+        cross_section=cross_section,
+    )
+
+
+def _start(request: PartRequest) -> tuple[Any, object]:
+    pythia, alive = _configured(request, quiet=True)
+    if pythia.init():
+        return pythia, alive
+    with _captured_output() as read:
+        pythia, alive = _configured(request, quiet=False)
+        pythia.init()
+    said = [line.strip() for line in read().splitlines() if "PYTHIA Error" in line or "PYTHIA Abort" in line]
+    raise RunError(
+        f"{request.process}: Pythia does not start: {'; '.join(said) or 'it gave no reason'}. "
+        "Check the parameters: a threshold may be too high for the collision energy."
+    )
+
+
+def _configured(request: PartRequest, *, quiet: bool) -> tuple[Any, object]:
+    pythia = pythia8mc.Pythia("", False)
+    own = ("Print:quiet = on",) if quiet else ()
+    for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *request.lines):
+        if not pythia.readString(line, False):
+            raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct the process's file.")
+    if not request.own_matrix_elements:
+        return pythia, None
+    from darkop_dist.generation.mediator import attach_mediator
+
+    return pythia, attach_mediator(pythia)
+
+
+@contextmanager
+def _captured_output() -> Iterator[Callable[[], str]]:
+    """Pythia prints its errors from C++ to file descriptor 1; there is no other way to read them."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "pythia.log"
+        text: list[str] = []
+        saved = os.dup(1)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.dup2(descriptor, 1)
+            yield lambda: text[0]
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+            os.close(descriptor)
+            text.append(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _next_events(pythia: Any, request: PartRequest) -> ak.Array:
+    """``nextBatch`` leaves failed events out, so ask until the part is full."""
+    batches: list[ak.Array] = []
+    missing = request.events
+    empty = 0
+    while missing and empty < MAX_EMPTY_ROUNDS:
+        batch = pythia.nextBatch(missing)
+        empty = 0 if len(batch) else empty + 1
+        if len(batch):
+            batches.append(batch)
+            missing -= len(batch)
+    if not missing:
+        return batches[0] if len(batches) == 1 else ak.concatenate(batches)
+    raise RunError(
+        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, {MAX_EMPTY_ROUNDS} rounds "
+        "without one). Check that thresholds leave phase space and that new particles are declared with antiparticles."
+    )
+
+
+def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array]:
+    """Per particle: seen by a detector, charge in units of e, heavy flavour (5, 4 or 0) of a hadron."""
+    flat, counts = ak.to_numpy(ak.flatten(ids)), ak.num(ids)
+    kinds, index = np.unique(flat, return_inverse=True)
+    data = pythia.particleData
+    visible = np.array([data.isVisible(int(kind)) for kind in kinds], dtype=bool)
+    charge = np.array([data.charge(int(kind)) for kind in kinds])
+    heavy = np.array([_heaviest_quark(int(kind)) if data.isHadron(int(kind)) else 0 for kind in kinds])
+    columns = [ak.unflatten(column[index], counts) for column in (visible, charge, heavy)]
+    return columns[0], columns[1], columns[2]
+
+
+def _heaviest_quark(hadron: int) -> int:
+    """Heaviest quark of a hadron, 5 or 4, or 0; the digits of PDG's numbering scheme are its quarks."""
+    quarks = {int(digit) for digit in f"{abs(hadron) % 10000:04d}"[:3]}
+    return 5 if 5 in quarks else 4 if 4 in quarks else 0
+
+
+def _heavy_hadrons(momentum: ak.Array, heavy: ak.Array) -> ak.Array:
+    chosen = (heavy > 0) & (momentum.px**2 + momentum.py**2 > HEAVY_HADRON_PT_MIN_GEV**2)
+    p = momentum[chosen]
+    pt = np.hypot(p.px, p.py)
+    return ak.zip({"pt": pt, "eta": np.arcsinh(p.pz / pt), "phi": np.arctan2(p.py, p.px), "flavour": heavy[chosen]})
+
+
+def _hadronic_taus(particles: ak.Array, charge: ak.Array) -> ak.Array:
+    """Sum the visible daughters of each tau: a tau that decays has a tau neutrino among its daughters."""
+    counts = _integers(ak.num(particles.id))
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    kind = np.abs(_integers(ak.flatten(particles.id)))
+    mother = _integers(ak.flatten(particles.mother1)) + np.repeat(offsets[:-1], counts)
+    daughters = np.flatnonzero((kind[mother] == TAU) & (kind != TAU))
+    is_daughter_of, size = mother[daughters], len(kind)
+
+    def summed(values: npt.NDArray[Any]) -> Floats:
+        sums = np.bincount(is_daughter_of, weights=values[daughters].astype(np.float64), minlength=size)
+        return np.asarray(sums, dtype=np.float64)
+
+    seen = ~np.isin(kind, (12, 14, TAU_NEUTRINO))
+    charged = _numbers(ak.flatten(charge)) != 0
+    hadronic = (summed(kind == TAU_NEUTRINO) > 0) & (summed(np.isin(kind, LEPTONS_FROM_TAUS)) == 0)
+    taus = np.flatnonzero(hadronic & (kind == TAU))
+    columns = {
+        name: summed(_numbers(ak.flatten(particles.p[field])) * seen)[taus]
+        for name, field in {"px": "px", "py": "py", "pz": "pz", "E": "e"}.items()
+    }
+    columns["charge"] = _numbers(ak.flatten(charge))[taus]
+    columns["decay_mode"] = 5 * (summed(charged)[taus] - 1) + summed(kind == PION0)[taus]
+    per_event = np.bincount(np.searchsorted(offsets, taus, side="right") - 1, minlength=len(counts))
+    return ak.unflatten(ak.zip(columns), per_event)
+
+
+def _numbers(values: ak.Array) -> Floats:
+    return np.asarray(ak.to_numpy(values), dtype=np.float64)
+
+
+def _integers(values: ak.Array) -> Ints:
+    return np.asarray(ak.to_numpy(values), dtype=np.int64)

@@ -1,0 +1,35 @@
+"""Histograms and candidates: small, mergeable, versioned.
+
+Words:
+    observable: a quantity with its binning, label and unit.
+    region: a selection of events that is counted by itself, such as ``signal`` or ``dimuon``.
+    variation: ``nominal``, or a shift such as ``jet_energy_scale_up``.
+    output: what a processor returns for a chunk; two outputs merge into one.
+    candidates: the events with the highest scores.
+
+Inputs: numpy arrays from processors. Outputs: ``Output`` per chunk, ``HistogramSet`` per run.
+Files: histograms.json (UHI), candidates.parquet.
+"""
+
+from darkop_dist.histograms.booking import NOMINAL, Observable, book, book_counts, slice_of
+from darkop_dist.histograms.candidates import Candidates, candidates_of, load_candidates, save_candidates
+from darkop_dist.histograms.output import Output, OutputBuilder, merge_outputs
+from darkop_dist.histograms.store import HistogramSet, load_histograms, save_histograms
+
+__all__ = [
+    "NOMINAL",
+    "Candidates",
+    "HistogramSet",
+    "Observable",
+    "Output",
+    "OutputBuilder",
+    "book",
+    "book_counts",
+    "candidates_of",
+    "load_candidates",
+    "load_histograms",
+    "merge_outputs",
+    "save_candidates",
+    "save_histograms",
+    "slice_of",
+]

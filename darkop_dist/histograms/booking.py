@@ -1,0 +1,83 @@
+"""Histograms as every search books them: dataset, region, variation, then one observable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import hist
+import numpy as np
+import numpy.typing as npt
+
+NOMINAL = "nominal"
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A quantity that is histogrammed.
+
+    Attributes:
+        name: name of the axis.
+        edges: increasing bin edges, in the unit.
+        label: axis label with LaTeX between dollar signs, without unit.
+        unit: unit, such as GeV; empty for pure numbers.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    label: str
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label with its unit, as it stands on an axis."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
+
+    def axis(self) -> hist.axis.Variable:
+        """The axis; under- and overflow are kept."""
+        return hist.axis.Variable(self.edges, name=self.name, label=self.title)
+
+
+def book(observable: Observable) -> hist.Hist:
+    """An empty histogram of one observable.
+
+    Returns:
+        Axes dataset, region, variation (growing categories) and the observable; storage of weights and squared weights.
+    """
+    return hist.Hist(
+        hist.axis.StrCategory([], growth=True, name="dataset"),
+        hist.axis.StrCategory([], growth=True, name="region"),
+        hist.axis.StrCategory([], growth=True, name="variation"),
+        observable.axis(),
+        storage=hist.storage.Weight(),
+    )
+
+
+def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:
+    """An empty histogram that counts scores as integers, for calibration.
+
+    Returns:
+        Axes dataset, region, split (growing categories) and score; integer storage.
+    """
+    return hist.Hist(
+        hist.axis.StrCategory([], growth=True, name="dataset"),
+        hist.axis.StrCategory([], growth=True, name="region"),
+        hist.axis.StrCategory([], growth=True, name="split"),
+        hist.axis.Variable(score_edges, name="score", label=label),
+        storage=hist.storage.Int64(),
+    )
+
+
+def slice_of(
+    histogram: hist.Hist, dataset: str, region: str, variation: str = NOMINAL
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Sums of weights and of squared weights of one dataset, region and variation.
+
+    Returns:
+        Two arrays of shape (bins + 2,) with under- and overflow at the ends, or None if nothing was filled there.
+    """
+    axes = histogram.axes
+    for axis, name in zip(axes[:3], (dataset, region, variation), strict=True):
+        if name not in list(axis):
+            return None
+    view = histogram.view(flow=True)[axes[0].index(dataset), axes[1].index(region), axes[2].index(variation)]
+    return np.asarray(view["value"], dtype=np.float64), np.asarray(view["variance"], dtype=np.float64)

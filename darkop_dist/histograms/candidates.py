@@ -1,0 +1,112 @@
+"""The events with the highest scores, by dataset and region, with the numbers that find them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+IDENTITY = ("dataset", "region", "split", "run", "luminosity_block", "event", "file", "entry", "score", "weight")
+MISSING_NUMBER = -1
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The highest scores of each dataset and region.
+
+    Attributes:
+        table: one row per event: the columns of ``IDENTITY``, then observables; run, luminosity block and event are
+            -1 where the file has none.
+        most: how many are kept per dataset and region.
+    """
+
+    table: pa.Table
+    most: int
+
+    def __add__(self, other: Candidates) -> Candidates:
+        """Both together, cut down to the highest scores; associative and free of order."""
+        tables = [part.table for part in (self, other) if part.table.num_rows]
+        joined = pa.concat_tables(tables, promote_options="default") if tables else self.table
+        return Candidates(_highest(joined, self.most), self.most)
+
+    @property
+    def rows(self) -> int:
+        """Number of events kept."""
+        return int(self.table.num_rows)
+
+
+def empty_candidates(most: int) -> Candidates:
+    """No candidates yet."""
+    types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.string(), pa.int64()]
+    types += [pa.float32(), pa.float64()]
+    return Candidates(pa.table({name: pa.array([], kind) for name, kind in zip(IDENTITY, types, strict=True)}), most)
+
+
+def candidates_of(
+    *,
+    dataset: str,
+    region: str,
+    file: str,
+    splits: npt.NDArray[np.str_],
+    numbers: Mapping[str, npt.NDArray[np.int64]],
+    scores: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    observables: Mapping[str, npt.NDArray[np.float64]],
+    most: int,
+) -> Candidates:
+    """The highest scores among events of one region of one chunk.
+
+    Args:
+        dataset: name of the dataset.
+        region: name of the region.
+        file: name of the file, without directories.
+        splits: what each event is for: ``train``, ``calibrate`` or ``check``, shape (events,).
+        numbers: arrays ``run``, ``luminosity_block``, ``event`` and ``entry``, shape (events,).
+        scores: shape (events,).
+        weights: generator weights, shape (events,).
+        observables: more columns, shape (events,).
+        most: how many to keep.
+    """
+    count = len(scores)
+    columns: dict[str, pa.Array] = {
+        "dataset": pa.array([dataset] * count, pa.string()),
+        "region": pa.array([region] * count, pa.string()),
+        "split": pa.array(splits.tolist(), pa.string()),
+        "run": pa.array(numbers["run"], pa.int64()),
+        "luminosity_block": pa.array(numbers["luminosity_block"], pa.int64()),
+        "event": pa.array(numbers["event"], pa.int64()),
+        "file": pa.array([file] * count, pa.string()),
+        "entry": pa.array(numbers["entry"], pa.int64()),
+        "score": pa.array(scores, pa.float32()),
+        "weight": pa.array(weights, pa.float64()),
+    }
+    columns |= {name: pa.array(values, pa.float64()) for name, values in observables.items()}
+    return Candidates(_highest(pa.table(columns), most), most)
+
+
+def save_candidates(path: Path, table: pa.Table) -> None:
+    """Write the table as Parquet."""
+    pq.write_table(table, path)
+
+
+def load_candidates(path: Path) -> pa.Table:
+    """Read what ``save_candidates`` wrote."""
+    return pq.read_table(path)
+
+
+def _highest(table: pa.Table, most: int) -> pa.Table:
+    keys = [("dataset", "ascending"), ("region", "ascending"), ("score", "descending")]
+    keys += [(name, "ascending") for name in ("run", "luminosity_block", "event", "file", "entry")]
+    table = table.sort_by(keys)
+    group = [f"{d}\0{r}" for d, r in zip(table["dataset"].to_pylist(), table["region"].to_pylist(), strict=True)]
+    if not group:
+        return table
+    codes = np.unique(group, return_inverse=True)[1]
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    rank = np.arange(len(codes)) - np.repeat(starts, np.diff(np.r_[starts, len(codes)]))
+    return table.filter(pa.array(rank < most))

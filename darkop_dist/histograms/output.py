@@ -1,0 +1,113 @@
+"""What a processor returns for a chunk, and how two of them become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import hist
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.histograms.booking import Observable, book, book_counts
+from darkop_dist.histograms.candidates import Candidates, empty_candidates
+
+Output = dict[str, Any]
+"""A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``cutflow``, ``notes`` and ``candidates``."""
+
+
+@dataclass
+class OutputBuilder:
+    """Collects what one chunk fills; a processor makes one per call.
+
+    Attributes:
+        dataset: name of the dataset of the chunk.
+        observables: what is histogrammed.
+        score_edges: bin edges of the score; empty without an operator.
+        score_label: axis label of the score.
+        most_candidates: how many candidates are kept per region.
+    """
+
+    dataset: str
+    observables: Sequence[Observable]
+    score_edges: tuple[float, ...] = ()
+    score_label: str = "score"
+    most_candidates: int = 100
+    _histograms: dict[str, hist.Hist] = field(init=False)
+    _counts: hist.Hist | None = field(init=False)
+    _cutflow: dict[str, dict[str, npt.NDArray[np.float64]]] = field(init=False, default_factory=dict)
+    _notes: dict[str, int] = field(init=False, default_factory=dict)
+    _candidates: Candidates = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Book the histograms."""
+        self._histograms = {observable.name: book(observable) for observable in self.observables}
+        if self.score_edges:
+            self._histograms["score"] = book(Observable("score", self.score_edges, self.score_label))
+        self._counts = book_counts(self.score_edges, self.score_label) if self.score_edges else None
+        self._candidates = empty_candidates(self.most_candidates)
+
+    def fill(
+        self,
+        observable: str,
+        region: str,
+        variation: str,
+        values: npt.NDArray[np.floating],
+        weights: npt.NDArray[np.float64],
+    ) -> None:
+        """Fill values of one region and variation with generator weights; both of shape (events,)."""
+        self._histograms[observable].fill(self.dataset, region, variation, values, weight=weights)
+
+    def count_scores(self, region: str, split: str, scores: npt.NDArray[np.float32]) -> None:
+        """Count scores of one region and split as integers."""
+        if self._counts is None:
+            raise ValueError("scores are counted only with an operator")
+        self._counts.fill(self.dataset, region, split, scores)
+
+    def cut(self, region: str, step: str, weights: npt.NDArray[np.float64]) -> None:
+        """Record the events that are left after a step of the selection, with their weights of shape (events,)."""
+        self._cutflow.setdefault(region, {})[step] = np.array([len(weights), weights.sum()])
+
+    def note(self, text: str, events: int) -> None:
+        """Record what the reader of the result must know, such as a cut that could not be applied."""
+        self._notes[text] = self._notes.get(text, 0) + events
+
+    def keep(self, candidates: Candidates) -> None:
+        """Keep candidates."""
+        self._candidates = self._candidates + candidates
+
+    def output(self) -> Output:
+        """The accumulatable."""
+        return {
+            "histograms": self._histograms,
+            "score_counts": self._counts,
+            "cutflow": {self.dataset: self._cutflow},
+            "notes": {self.dataset: self._notes},
+            "candidates": self._candidates,
+        }
+
+
+def merge_outputs(first: Output, second: Output) -> Output:
+    """Two outputs as one.
+
+    Counts and candidates merge exactly in any order. Sums of weights are floating-point sums: equal to the last bit
+    only if the order is the same, which is why the executors merge in the order of the chunks.
+    """
+    merged = dict(first)
+    for key, value in second.items():
+        merged[key] = _merge(first[key], value) if key in first else value
+    return merged
+
+
+def _merge(first: Any, second: Any) -> Any:
+    if first is None:
+        return second
+    if second is None:
+        return first
+    if isinstance(first, Mapping):
+        merged = dict(first)
+        for key, value in second.items():
+            merged[key] = _merge(first[key], value) if key in first else value
+        return merged
+    return first + second

@@ -1,0 +1,40 @@
+"""Limits: from histograms of raw weights to fits, upper limits and significances.
+
+Words:
+    sample: a process of the fit, made of one or several datasets; data, background or signal.
+    region: a selection of events; each becomes a channel of the workspace.
+    systematic: an effect with an upward and a downward variation; it moves normalisation and shape.
+    workspace: the statistical model and the observed counts in pyhf's HistFactory JSON.
+    mu: signal strength; the signal's cross section in units of the model's. The parameter of interest.
+    CLs: P(at least as background-like | signal + background) / P(the same | background); a signal strength with
+        CLs below 1 - confidence level is excluded.
+    p0: probability of an excess at least as large if there is only background.
+    pull: how far a fit moves a nuisance parameter, in units of its constraint.
+
+Input is the histogram of an observable (axes dataset, region, variation, observable) and the samples with their
+scales; outputs are ``workspace.json`` (plain pyhf JSON) and ``limits.json``.
+"""
+
+from darkop_dist.limits.build import build_workspace
+from darkop_dist.limits.fit import FitResult, FittedParameter, GoodnessOfFit, RegionYields, fit
+from darkop_dist.limits.results import LimitsFile, SignalResult
+from darkop_dist.limits.samples import FitSample
+from darkop_dist.limits.upper_limit import ClsValues, LimitResult, cls_values, upper_limit
+from darkop_dist.limits.workspace import Workspace
+
+__all__ = [
+    "ClsValues",
+    "FitResult",
+    "FitSample",
+    "FittedParameter",
+    "GoodnessOfFit",
+    "LimitResult",
+    "LimitsFile",
+    "RegionYields",
+    "SignalResult",
+    "Workspace",
+    "build_workspace",
+    "cls_values",
+    "fit",
+    "upper_limit",
+]

@@ -1,0 +1,254 @@
+"""Upper limits by CLs and the significance of an excess.
+
+Assumptions:
+    Asymptotic formulae for the distribution of the profile likelihood ratio (Cowan, Cranmer, Gross and Vitells,
+    arXiv:1007.1727): good to a few percent from about five expected events on; below that use toys. CLs (Read,
+    J. Phys. G 28 (2002) 2693) over-covers on purpose where the search has no sensitivity. The expected band is the
+    one of the background fitted to the data (nuisance parameters at their conditional values for mu = 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import optimize, special
+
+from darkop_dist.errors import FitError, StatisticsError, UnknownNameError
+from darkop_dist.limits.backend import numpy_backend
+from darkop_dist.limits.likelihood import Likelihood, Profile, likelihood_of
+from darkop_dist.limits.toys import ToyScan, scan_with_toys
+from darkop_dist.limits.workspace import Workspace
+
+Statistic = Literal["qtilde", "q"]
+
+CLS_TOLERANCE = 1e-5
+SCAN_POINTS = 21
+BACKGROUND_SIGMAS = (2.0, 1.0, 0.0, -1.0, -2.0)
+"""Fluctuations of the background test statistic, in the order of the limits at -2, -1, 0, 1 and 2 sigma."""
+
+
+@dataclass(frozen=True)
+class ClsValues:
+    """CLs at one signal strength.
+
+    Attributes:
+        mu: the signal strength.
+        observed: CLs of the data.
+        expected: CLs expected without signal at -2, -1, 0, 1, 2 sigma, increasing (pyhf's order).
+    """
+
+    mu: float
+    observed: float
+    expected: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LimitResult:
+    """An upper limit on a signal's strength and the significance of an excess.
+
+    Attributes:
+        signal: name of the signal's sample.
+        poi: name of the parameter of interest.
+        confidence_level: of the limit.
+        statistic: ``qtilde`` (strength not below zero) or ``q``.
+        method: ``asymptotic`` or ``toys``.
+        observed: the limit; on Asimov data it is the expected one.
+        expected: limits expected without signal at -2, -1, 0, 1, 2 sigma, increasing.
+        scan_mu: signal strengths of the scan, shape (points,).
+        scan_cls_obs: observed CLs, shape (points,).
+        scan_cls_exp: expected CLs at -2 to 2 sigma, shape (points, 5).
+        p0_observed: asymptotic p-value of the background alone (q0; arXiv:1007.1727, equation 52).
+        p0_expected: the same, expected for the signal at mu = 1.
+        z_observed: significance sqrt(q0) in standard deviations, 0 where there is no excess.
+        z_expected: the same, expected for the signal at mu = 1.
+        mu_hat: fitted signal strength; with ``qtilde`` not below zero.
+        cls_at_limit: CLs at the observed limit, 1 - confidence_level within 1e-5 (asymptotic) or by interpolation.
+        toys: pseudo-experiments per hypothesis and point; 0 if asymptotic.
+        assumptions: what the numbers rest on.
+        xsec_limit_pb: the observed limit as a cross section in pb, where the signal's is known.
+        xsec_limit_expected_pb: the expected ones.
+    """
+
+    signal: str
+    poi: str
+    confidence_level: float
+    statistic: Statistic
+    method: Literal["asymptotic", "toys"]
+    observed: float
+    expected: tuple[float, ...]
+    scan_mu: tuple[float, ...]
+    scan_cls_obs: tuple[float, ...]
+    scan_cls_exp: tuple[tuple[float, ...], ...]
+    p0_observed: float
+    p0_expected: float
+    z_observed: float
+    z_expected: float
+    mu_hat: float
+    cls_at_limit: float
+    toys: int
+    assumptions: str
+    xsec_limit_pb: float | None = None
+    xsec_limit_expected_pb: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Asymptotics:
+    observed: Profile
+    background: Profile
+    statistic: Statistic
+
+    @classmethod
+    def of(cls, likelihood: Likelihood, statistic: Statistic) -> _Asymptotics:
+        observed = Profile.of_data(likelihood, likelihood.data)
+        return cls(observed, Profile.of_asimov(likelihood, observed.at(0.0)), statistic)
+
+    def root_q_asimov(self, mu: float) -> float:
+        return float(np.sqrt(self.background.q(mu)))
+
+    def cls(self, mu: float) -> ClsValues:
+        """CLs from equations 59, 65 and 66 (q: 57) of arXiv:1007.1727."""
+        root_q, root_qa = float(np.sqrt(self.observed.q(mu))), self.root_q_asimov(mu)
+        if self.statistic == "q" or root_q <= root_qa:
+            shifted = root_q - root_qa
+        else:
+            shifted = (root_q**2 - root_qa**2) / (2.0 * root_qa)
+        expected = tuple(_cls(sigma, root_qa) for sigma in BACKGROUND_SIGMAS)
+        return ClsValues(mu, _cls(shifted, root_qa), expected)
+
+
+def cls_values(workspace: Workspace, mu: float, *, statistic: Statistic = "qtilde") -> ClsValues:
+    """Asymptotic CLs at one signal strength.
+
+    Raises:
+        FitError: a fit did not converge.
+    """
+    with numpy_backend():
+        likelihood = likelihood_of(workspace, negative=statistic == "q")
+        return _Asymptotics.of(likelihood, statistic).cls(mu)
+
+
+def upper_limit(
+    workspace: Workspace,
+    *,
+    signal: str,
+    confidence_level: float = 0.95,
+    statistic: Statistic = "qtilde",
+    toys: int = 0,
+    rng: np.random.Generator | None = None,
+    xsec_pb: float | None = None,
+) -> LimitResult:
+    """The CLs upper limit on the signal strength, found by root finding, and the discovery significance.
+
+    Args:
+        workspace: the model and the data.
+        signal: the signal's name, for the result.
+        confidence_level: 0.95 for the usual limits.
+        statistic: ``qtilde`` or ``q``.
+        toys: pseudo-experiments per hypothesis and point; 0 uses the asymptotic formulae. The limits then come from
+            interpolation of ln CLs between points of a scan around the asymptotic limits.
+        rng: random numbers of the toys; needed if there are any.
+        xsec_pb: cross section in pb that mu = 1 stands for.
+
+    Raises:
+        FitError: a fit did not converge.
+        StatisticsError: the data cannot exclude any signal strength, or toys without a generator.
+        UnknownNameError: a test statistic that does not exist.
+    """
+    if statistic not in ("qtilde", "q"):
+        raise UnknownNameError("test statistic", statistic, ["qtilde", "q"], "Use qtilde or q.")
+    if not 0.0 < confidence_level < 1.0:
+        raise StatisticsError(f"a confidence level of {confidence_level} is not between 0 and 1; choose 0.95")
+    if toys and rng is None:
+        raise StatisticsError("limits with toys need a random generator with a seed that is written down")
+    alpha = 1.0 - confidence_level
+    with numpy_backend():
+        likelihood = likelihood_of(workspace, negative=statistic == "q")
+        asymptotics = _Asymptotics.of(likelihood, statistic)
+        expected = tuple(_expected_limit(asymptotics, sigma, alpha) for sigma in BACKGROUND_SIGMAS)
+        observed = _root(lambda mu: asymptotics.cls(mu).observed, alpha, expected[2])
+        at_limit = asymptotics.cls(observed).observed
+        if abs(at_limit - alpha) > CLS_TOLERANCE:
+            raise FitError(
+                f"the limit on {signal} is not stable: CLs at mu = {observed:.6g} is {at_limit:.6g}, not {alpha:.6g}. "
+                "Merge bins with few events or drop systematics that hardly change the templates."
+            )
+        highest = 1.3 * max(observed, expected[-1])
+        scan = [asymptotics.cls(mu) for mu in np.linspace(0.0, highest, SCAN_POINTS)[1:].tolist()]
+        toy_scan: ToyScan | None = None
+        if toys and rng is not None:
+            toy_scan = scan_with_toys(
+                asymptotics.observed, (observed, *expected), alpha=alpha, toys=toys, sigmas=BACKGROUND_SIGMAS, rng=rng
+            )
+            observed, expected, at_limit = toy_scan.observed, toy_scan.expected, alpha
+            scan = [ClsValues(*point) for point in zip(toy_scan.mu, toy_scan.cls_obs, toy_scan.cls_exp, strict=True)]
+        discovery = Profile.of_asimov(likelihood, asymptotics.observed.at(1.0))
+        z_observed, z_expected = (float(np.sqrt(profile.q0())) for profile in (asymptotics.observed, discovery))
+    return LimitResult(
+        signal=signal,
+        poi=workspace.poi,
+        confidence_level=confidence_level,
+        statistic=statistic,
+        method="toys" if toys else "asymptotic",
+        observed=observed,
+        expected=expected,
+        scan_mu=tuple(point.mu for point in scan),
+        scan_cls_obs=tuple(point.observed for point in scan),
+        scan_cls_exp=tuple(point.expected for point in scan),
+        p0_observed=float(special.ndtr(-z_observed)),
+        p0_expected=float(special.ndtr(-z_expected)),
+        z_observed=z_observed,
+        z_expected=z_expected,
+        mu_hat=asymptotics.observed.best_strength,
+        cls_at_limit=at_limit,
+        toys=toys,
+        assumptions=_assumptions(workspace, toys),
+        xsec_limit_pb=None if xsec_pb is None else observed * xsec_pb,
+        xsec_limit_expected_pb=None if xsec_pb is None else tuple(limit * xsec_pb for limit in expected),
+    )
+
+
+def _cls(shifted: float, root_qa: float) -> float:
+    """CLs = P(t >= shifted | s + b) / P(t >= shifted | b) for the shifted statistic of pyhf."""
+    return float(np.exp(special.log_ndtr(-(shifted + root_qa)) - special.log_ndtr(-shifted)))
+
+
+def _expected_limit(asymptotics: _Asymptotics, sigma: float, alpha: float) -> float:
+    """The strength at which the background's fluctuation by ``sigma`` has CLs = alpha (arXiv:1007.1727, eq. 89)."""
+    wanted = float(-special.ndtri(alpha * special.ndtr(-sigma)) - sigma)
+    guess = wanted * asymptotics.observed.likelihood.scale
+    return _root(lambda mu: wanted - asymptotics.root_q_asimov(mu), 0.0, guess)
+
+
+def _root(falling: Callable[[float], float], level: float, guess: float) -> float:
+    """Where a falling function of the strength crosses a level; the bracket grows from the guess by factors of two."""
+    low = high = guess
+    for _ in range(60):
+        if falling(high) < level:
+            break
+        low, high = high, 2.0 * high
+    else:
+        raise StatisticsError(
+            f"no signal strength up to {high:.3g} is excluded: the data have no sensitivity to this signal; "
+            "loosen the selection or use a signal with more selected events"
+        )
+    for _ in range(60):
+        if falling(low) >= level:
+            break
+        low, high = low / 2.0, low
+    else:
+        raise FitError(f"CLs stays below {level} down to a signal strength of {low:.3g}; check the signal's templates")
+    return float(optimize.brentq(lambda mu: falling(mu) - level, low, high, xtol=1e-6 * low, rtol=1e-6))
+
+
+def _assumptions(workspace: Workspace, toys: int) -> str:
+    if toys:
+        how = f"CLs from {toys} toys per hypothesis and point; p0 asymptotic"
+    else:
+        how = "Asymptotic formulae for the profile likelihood ratio (arXiv:1007.1727) with CLs"
+    events = workspace.expected_background
+    few = f"; only {events:.3g} background events are expected: check with toys" if events < 10 and not toys else ""
+    data = "; Asimov data: the background expectation stands for the observation" * (workspace.observed == "asimov")
+    return f"{how}{few}{data}."

@@ -1,0 +1,160 @@
+"""All figures of a page: made one after the other, written as SVG and PNG, and forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from darkop_dist.report.binned import regions_of, stacked_bins
+from darkop_dist.report.calibration import calibration_figure
+from darkop_dist.report.content import FitSummary, PageInput, StackedBins
+from darkop_dist.report.digits import number, plain
+from darkop_dist.report.display import display_figure
+from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
+from darkop_dist.report.scores import score_figure
+from darkop_dist.report.stack import stack_figure
+from darkop_dist.report.style import save_figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the page.
+
+    Attributes:
+        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``limits``, ``scans``, ``pulls``, ``fit`` or
+            ``display-<row>``.
+        name: file name without suffix.
+        caption: what it shows.
+        wide: takes the full width of the page.
+    """
+
+    section: str
+    name: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class _Planned:
+    picture: Picture
+    draw: Callable[[], Figure | None]
+
+
+def write_pictures(page: PageInput, folder: Path) -> tuple[Picture, ...]:
+    """Draw everything that the page's values allow.
+
+    Args:
+        page: the page.
+        folder: an existing folder for the files; each picture is there as SVG and PNG.
+
+    Returns:
+        The pictures that could be drawn, in the order of the page.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    written = []
+    for position, planned in enumerate(_planned(page)):
+        figure = planned.draw()
+        if figure is None:
+            continue
+        name = f"{position:02d}-{planned.picture.name}"
+        for suffix in (".svg", ".png"):
+            save_figure(figure, folder / f"{name}{suffix}")
+        written.append(Picture(planned.picture.section, name, planned.picture.caption, planned.picture.wide))
+    return tuple(written)
+
+
+def _planned(page: PageInput) -> Iterator[_Planned]:
+    yield from _limits(page)
+    if page.fit is not None:
+        yield from _fit(page, page.fit)
+    yield from _observables(page)
+    yield from _scores(page)
+    if page.calibration is not None:
+        check = page.calibration
+        caption = (
+            "Fraction of held-out background events with p at most a, against a, with "
+            f"{100 * check.confidence:g}% Clopper-Pearson intervals. Calibrated with {number(check.n)} events; no "
+            f"p-value is below the floor {number(check.floor)}. The points share their events and are correlated."
+        )
+        yield _Planned(Picture("calibration", "calibration", caption), partial(calibration_figure, check, page.context))
+    for row, candidate in enumerate(page.candidates):
+        view = candidate.view
+        if view is not None:
+            caption = f"Candidate {row + 1}: {candidate.dataset}, p = {number(candidate.p_value)}."
+            yield _Planned(
+                Picture(f"display-{row}", f"display-{row + 1}", caption, wide=True),
+                partial(display_figure, view),
+            )
+
+
+def _limits(page: PageInput) -> Iterator[_Planned]:
+    caption = "Upper limits on the signal strength; 1 is the signal's own cross section."
+    yield _Planned(Picture("limits", "limits", caption), partial(limit_summary_figure, page.limits, page.context))
+    for limit in page.limits:
+        caption = f"CLs against the signal strength of {plain(limit.label or limit.signal)}. {limit.method}".strip()
+        yield _Planned(
+            Picture("scans", f"scan-{_slug(limit.signal)}", caption),
+            partial(scan_figure, limit, page.context),
+        )
+
+
+def _fit(page: PageInput, fit: FitSummary) -> Iterator[_Planned]:
+    caption = "Pulls of the constrained nuisance parameters; bands: one and two prior standard deviations."
+    if len(fit.pulls) > len(most_pulled(fit.pulls)):
+        caption += f" The {len(most_pulled(fit.pulls))} farthest of {len(fit.pulls)} are shown."
+    yield _Planned(Picture("pulls", "pulls", caption), partial(pulls_figure, fit.pulls, page.context))
+    after = {bins.region: bins for bins in fit.postfit}
+    before = {bins.region: bins for bins in fit.prefit}
+    for region in dict.fromkeys([*before, *after]):
+        for title, found in (("pre-fit", before.get(region)), ("post-fit", after.get(region))):
+            if found is not None:
+                yield _Planned(
+                    Picture("fit", f"{title}-{_slug(region)}", f"{region}, {title}. {_outside_note(found)}".strip()),
+                    partial(stack_figure, found, page.samples, page.context, title=title),
+                )
+
+
+def _observables(page: PageInput) -> Iterator[_Planned]:
+    for plot in page.observables:
+        for region in plot.regions or regions_of(plot.histogram):
+            bins = stacked_bins(plot, page.samples, region)
+            if bins is None:
+                continue
+            note = "All cuts but the one on this observable are applied. " if plot.kind == "n-1" else ""
+            caption = f"{plot.title}, {region}. {note}{_outside_note(bins)}".strip()
+            section = "n-1" if plot.kind == "n-1" else "observables"
+            axis = plot.histogram.axes[-1].name
+            yield _Planned(
+                Picture(section, f"{section}-{_slug(axis)}-{_slug(region)}", caption),
+                partial(stack_figure, bins, page.samples, page.context, threshold=plot.threshold, keeps=plot.keeps),
+            )
+
+
+def _scores(page: PageInput) -> Iterator[_Planned]:
+    if page.scores is None:
+        return
+    for region in regions_of(page.scores):
+        caption = f"Anomaly score in {region}, each sample normalised to one."
+        yield _Planned(
+            Picture("scores", f"score-{_slug(region)}", caption),
+            partial(score_figure, page.scores, page.samples, region, page.context),
+        )
+
+
+def _outside_note(bins: StackedBins) -> str:
+    parts = []
+    for name, (below, above) in bins.outside.items():
+        if below or above:
+            parts.append(f"{name} {number(below)} below, {number(above)} above")
+    return f"Outside the axis and not drawn: {'; '.join(parts)}." if parts else ""
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "x"

@@ -1,0 +1,97 @@
+"""The result page: one static HTML file with its pictures beside it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import jinja2
+
+from darkop_dist.errors import OutputError
+from darkop_dist.report.content import PageInput
+from darkop_dist.report.cutflow import cutflow_tables
+from darkop_dist.report.digits import measured, number, percent, plain, seconds
+from darkop_dist.report.gallery import Picture, write_pictures
+from darkop_dist.report.headline import headline_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(page: PageInput, directory: Path, *, force: bool = False) -> Path:
+    """Write the result page.
+
+    The directory appears complete or not at all: everything is written beside it first and then renamed. The page loads
+    nothing from elsewhere: its style is inside, its pictures are in ``img/``.
+
+    Args:
+        page: what to show; sections without content say so.
+        directory: the directory to make.
+        force: replace an existing directory.
+
+    Returns:
+        ``index.html`` in the directory.
+
+    Raises:
+        OutputError: the directory exists and ``force`` is not given, its parent does not exist, or it cannot be
+            written.
+    """
+    if directory.exists() and not force:
+        raise OutputError(f"{directory}: exists already. Choose another directory or write with --force.")
+    if not directory.parent.is_dir():
+        raise OutputError(f"{directory}: the folder {directory.parent} does not exist. Make it first.")
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be written ({error.strerror}). Choose another place.") from error
+    try:
+        (unfinished / "img").mkdir()
+        pictures = write_pictures(page, unfinished / "img")
+        (unfinished / "index.html").write_text(page_html(page, pictures), encoding="utf-8")
+        unfinished.chmod(0o755)
+        _put_in_place(unfinished, directory)
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be written ({error.strerror}). Choose another place.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return directory / "index.html"
+
+
+def _put_in_place(unfinished: Path, directory: Path) -> None:
+    if not directory.exists():
+        unfinished.rename(directory)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-old-", dir=directory.parent) as old:
+        moved = directory.rename(Path(old) / directory.name)
+        try:
+            unfinished.rename(directory)
+        except OSError:
+            moved.rename(directory)
+            raise
+
+
+def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
+    """The page as HTML; all text is escaped.
+
+    Args:
+        page: what to show.
+        pictures: the pictures that exist as ``img/<name>.svg`` and ``img/<name>.png``.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(number=number, plain=plain, seconds=seconds)
+    sections: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        sections.setdefault(picture.section, []).append(picture)
+    observables = tuple(dict.fromkeys(name for candidate in page.candidates for name in candidate.observables))
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        headline=headline_of(page),
+        pictures=sections,
+        cutflows=cutflow_tables(page.cutflows),
+        observables=observables,
+        measured=measured,
+        percent=percent,
+    )

@@ -1,0 +1,183 @@
+"""The run directory: which file each stage reads and writes, and how a file is written whole or not at all.
+
+RUN/
+document.json        the document with everything resolved
+ledger.json          every chunk once, closure per dataset
+histograms.json      all histograms in the Unified Histogram Interchange format
+cutflow.json         events and weights after each step of the selection
+candidates.parquet   the highest scores with their event numbers and p-values
+displays.json        the objects of the top candidates
+calibration.json     counts per score bin and the check of the p-values
+workspace.json       HistFactory workspace in pyhf's JSON
+limits.json          fits, limits, significances
+provenance.json      versions, hashes, seeds, seconds per stage
+checkpoint/          the operator, if the run trained one
+report/index.html    the result page
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from darkop_dist.errors import InputFileError, OutputError
+
+
+def version() -> str:
+    """The version of this package, or ``unknown`` where it is not installed."""
+    try:
+        return metadata.version("darkop-dist")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one run.
+
+    Attributes:
+        path: the directory.
+    """
+
+    path: Path
+
+    document = property(lambda self: self.path / "document.json")
+    ledger = property(lambda self: self.path / "ledger.json")
+    histograms = property(lambda self: self.path / "histograms.json")
+    cutflow = property(lambda self: self.path / "cutflow.json")
+    candidates = property(lambda self: self.path / "candidates.parquet")
+    displays = property(lambda self: self.path / "displays.json")
+    calibration = property(lambda self: self.path / "calibration.json")
+    workspace = property(lambda self: self.path / "workspace.json")
+    limits = property(lambda self: self.path / "limits.json")
+    provenance = property(lambda self: self.path / "provenance.json")
+    checkpoint = property(lambda self: self.path / "checkpoint")
+    report = property(lambda self: self.path / "report")
+
+    def require(self, file: Path, stage: str) -> Path:
+        """A file of this run that an earlier stage wrote.
+
+        Raises:
+            InputFileError: the file is not there; names the stage that writes it.
+        """
+        if not file.exists():
+            raise InputFileError(
+                str(file), "this run directory does not hold it", f"Run the stage that writes it: {stage}."
+            )
+        return file
+
+
+@dataclass(frozen=True)
+class PendingRun:
+    """A run that is being written beside its final place.
+
+    Attributes:
+        run: the directory to write to.
+        target: where it goes once it is whole.
+    """
+
+    run: RunDirectory
+    target: Path
+
+    def finish(self) -> RunDirectory:
+        """Move the run to its place, replacing what ``start_run`` was allowed to replace."""
+        replaced = self.target.with_name(f".{self.target.name}.replaced-{uuid.uuid4().hex[:8]}")
+        if self.target.exists():
+            self.target.rename(replaced)
+        self.run.path.rename(self.target)
+        shutil.rmtree(replaced, ignore_errors=True)
+        return RunDirectory(self.target)
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.run.path, ignore_errors=True)
+
+
+def start_run(target: Path, *, force: bool) -> PendingRun:
+    """Begin a run; nothing appears at its place before it is whole.
+
+    Args:
+        target: the directory that the run will have.
+        force: replace an existing run directory.
+
+    Raises:
+        OutputError: the directory exists already, is no run directory, or cannot be written.
+    """
+    if target.exists():
+        is_run = target.is_dir() and (not any(target.iterdir()) or RunDirectory(target).provenance.exists())
+        if not is_run:
+            raise OutputError(f"{target}: exists and is not a run directory. Choose another output directory.")
+        if not force:
+            raise OutputError(f"{target}: exists already. Choose another output, or replace it with --force.")
+    pending = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pending.mkdir()
+    except OSError as error:
+        raise OutputError(
+            f"{target}: cannot be written ({error.strerror}). Choose an output directory that you may write to."
+        ) from error
+    return PendingRun(RunDirectory(pending), target)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). Check the directory and the disk.") from error
+
+
+def write_json(path: Path, schema: str, content: Mapping[str, object]) -> None:
+    """Write a JSON file with its schema and the writer's version.
+
+    Args:
+        path: the file.
+        schema: name and version, such as ``darkop.ledger/1``.
+        content: what the file holds besides.
+    """
+    body = {"schema": schema, "writer": f"darkop-dist {version()}", **content}
+    write_atomically(path, json.dumps(body, indent=1) + "\n")
+
+
+def read_json(path: Path, schema: str) -> dict[str, object]:
+    """Read a file that ``write_json`` wrote.
+
+    Raises:
+        InputFileError: the file is missing, is no JSON, or has another schema.
+    """
+    try:
+        body = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputFileError(str(path), "no such file", "Run the stage that writes it.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputFileError(
+            str(path), f"cannot be read as JSON ({error})", "Run the stage that writes it again."
+        ) from error
+    found = body.get("schema") if isinstance(body, dict) else None
+    if found != schema:
+        raise InputFileError(
+            str(path),
+            f"has the schema {found!r}, not {schema!r}",
+            "Run the stage that writes it again with this version.",
+        )
+    return dict(body)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

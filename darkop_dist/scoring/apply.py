@@ -1,0 +1,75 @@
+"""Scoring the events of a chunk and filling what follows from the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.events.representations import represent
+from darkop_dist.events.split import SPLITS
+from darkop_dist.events.weights import Numbers
+from darkop_dist.histograms.booking import NOMINAL
+from darkop_dist.histograms.candidates import candidates_of
+from darkop_dist.histograms.output import OutputBuilder
+from darkop_dist.scoring.contract import Scorer
+
+
+def score_events(scorer: Scorer, events: ak.Array) -> npt.NDArray[np.float32]:
+    """Anomaly scores of events, shape (events,): representation, then the model."""
+    batch = {spec.name: represent(events, spec.representation, spec.settings) for spec in scorer.inputs}
+    return scorer.score(batch)
+
+
+@dataclass(frozen=True)
+class ScoredRegion:
+    """The events of one region of a chunk, in the order of the scores.
+
+    Attributes:
+        region: name of the region.
+        numbers: what finds each event again.
+        weights: generator weights, shape (events,).
+        parts: index into ``SPLITS`` of each event.
+        observables: columns that candidates show besides their score.
+    """
+
+    region: str
+    numbers: Numbers
+    weights: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.int8]
+    observables: Mapping[str, npt.NDArray[np.float64]]
+
+
+def fill_scores(builder: OutputBuilder, file: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
+    """Fill the score histogram, the integer counts per split and the candidates of one region.
+
+    Args:
+        builder: what the chunk fills.
+        file: path of the file; its name identifies candidates.
+        scores: shape (events,).
+        scored: the events that were scored.
+    """
+    if not len(scores):
+        return
+    builder.fill("score", scored.region, NOMINAL, scores, scored.weights)
+    for part, split in enumerate(SPLITS):
+        chosen = scored.parts == part
+        if chosen.any():
+            builder.count_scores(scored.region, split, scores[chosen])
+    builder.keep(
+        candidates_of(
+            dataset=builder.dataset,
+            region=scored.region,
+            file=Path(file).name,
+            splits=np.asarray(SPLITS)[scored.parts],
+            numbers=scored.numbers,
+            scores=scores,
+            weights=scored.weights,
+            observables=scored.observables,
+            most=builder.most_candidates,
+        )
+    )

@@ -1,0 +1,115 @@
+"""What later stages know of a run: its resolved document, its datasets and its processor's observables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from darkop_dist.config import DatasetRecord, Document, luminosity_ifb
+from darkop_dist.errors import InputFileError
+from darkop_dist.execution import Ledger, load_ledger
+from darkop_dist.histograms import HistogramSet, load_histograms
+from darkop_dist.runs import RunDirectory, read_json, write_json
+from darkop_dist.stages.run_events import CUTFLOW_SCHEMA, normalisation_scales
+from darkop_dist.stages.search import Search
+
+SCHEMA = "darkop.document/1"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run whose events have been processed, as its directory tells it.
+
+    Attributes:
+        run: the directory.
+        document: the resolved document.
+        records: the records of all datasets.
+        regions: the processor's regions, the signal region first.
+        ledger: what became of every chunk.
+        histograms: everything that was filled.
+        cutflow: dataset -> region -> list of [step, events, sum of weights].
+        notes: dataset -> text -> number of events, what the reader must know.
+        scales: raw weights to expected events, by dataset.
+        thresholds: by observable, the cut of the signal region and the side that it keeps, ``above`` or ``below``.
+    """
+
+    run: RunDirectory
+    document: Document
+    records: tuple[DatasetRecord, ...]
+    regions: tuple[str, ...]
+    ledger: Ledger
+    histograms: HistogramSet
+    cutflow: dict[str, dict[str, list[list[Any]]]]
+    notes: dict[str, dict[str, int]]
+    scales: dict[str, float]
+    thresholds: dict[str, tuple[float | None, Literal["above", "below"]]]
+
+    @property
+    def lumi_ifb(self) -> float | None:
+        """The luminosity that simulation is normalised to, in 1/fb."""
+        return luminosity_ifb(self.document, self.records)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any dataset is collision data."""
+        return any(record.kind == "data" for record in self.records)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the samples that are signals."""
+        names = self.document.limits.signal if self.document.limits else ()
+        found = [r.sample_name for r in self.records if r.name in names or r.sample_name in names]
+        return tuple(dict.fromkeys(found))
+
+    def role(self, record: DatasetRecord) -> Any:
+        """``data``, ``signal`` or ``background``."""
+        if record.kind == "data":
+            return "data"
+        return "signal" if record.sample_name in self.signals else "background"
+
+
+def save_document(search: Search, run: RunDirectory) -> None:
+    """Write document.json: the document, the records and what the processor declares."""
+    content = {
+        "document": search.document.model_dump(mode="json"),
+        "records": [record.model_dump(mode="json") for record in search.records],
+        "regions": list(getattr(search.processor, "regions", ("signal",))),
+        "parameters": search.parameters.model_dump(mode="json"),
+        "thresholds": search.processor.thresholds(search.parameters) if hasattr(search.processor, "thresholds") else {},
+    }
+    write_json(run.document, SCHEMA, content)
+
+
+def load_context(run: RunDirectory) -> RunContext:
+    """Read a run whose events have been processed.
+
+    Raises:
+        InputFileError: a file is missing or damaged; names the stage that writes it.
+    """
+    body: dict[str, Any] = read_json(run.require(run.document, "darkop run"), SCHEMA)
+    cutflow: dict[str, Any] = read_json(run.require(run.cutflow, "darkop run"), CUTFLOW_SCHEMA)
+    try:
+        document = Document.model_validate_json(json.dumps(body["document"]), strict=True)
+        records = tuple(DatasetRecord.model_validate(record) for record in body["records"])
+    except (KeyError, ValidationError) as error:
+        raise InputFileError(str(run.document), f"is damaged ({error})", "Run the search again.") from error
+    ledger = load_ledger(run.require(run.ledger, "darkop run"))
+    histograms = load_histograms(run.require(run.histograms, "darkop run"))
+    if histograms.ledger_digest != ledger.digest:
+        raise InputFileError(str(run.histograms), "was not made with the ledger beside it", "Run the search again.")
+    scales = normalisation_scales(records, ledger, luminosity_ifb(document, records))
+    return RunContext(
+        run=run,
+        document=document,
+        records=records,
+        regions=tuple(body["regions"]),
+        ledger=ledger,
+        histograms=histograms,
+        cutflow=cutflow["cutflow"],
+        notes=cutflow["notes"],
+        scales=scales,
+        thresholds={name: tuple(cut) for name, cut in body["thresholds"].items()},
+    )

@@ -1,0 +1,154 @@
+"""All stages of a search in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from darkop_dist.config import Document
+from darkop_dist.execution import ChunkResult
+from darkop_dist.runs import RunDirectory, start_run
+from darkop_dist.scoring.contract import Scorer
+from darkop_dist.scoring.resolve import resolve
+from darkop_dist.stages.calibrate import calibrate_run, write_displays
+from darkop_dist.stages.context import load_context, save_document
+from darkop_dist.stages.limits import write_limits
+from darkop_dist.stages.provenance import Stopwatch, write_provenance
+from darkop_dist.stages.report import write_report
+from darkop_dist.stages.run_events import run_events
+from darkop_dist.stages.search import Search, prepare_search
+from darkop_dist.stages.train import train_operator
+
+
+class Monitor(Protocol):
+    """Whoever watches a run."""
+
+    def say(self, text: str) -> None:
+        """Something happens that takes a while."""
+
+    def planned(self, chunks: int) -> None:
+        """So many chunks will be processed."""
+
+    def processed(self, result: ChunkResult) -> None:
+        """A chunk has been processed."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Watches without a word."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def planned(self, chunks: int) -> None:
+        """Say nothing."""
+
+    def processed(self, result: ChunkResult) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run and where to.
+
+    Attributes:
+        document: path of the analysis document.
+        output: directory of the result; the document's by default.
+        force: replace an existing result.
+        accept_loss: datasets whose lost events are accepted.
+        arguments: the command line, for the provenance.
+    """
+
+    document: Path
+    output: Path | None = None
+    force: bool = False
+    accept_loss: Sequence[str] = ()
+    arguments: list[str] = field(default_factory=lambda: ["darkop", "run"])
+
+
+def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory:
+    """Run a search from its document to its page.
+
+    The result appears at its place when it is whole, and not at all if a stage fails.
+
+    Args:
+        request: what to run.
+        monitor: is told what happens.
+
+    Returns:
+        The directory of the result.
+
+    Raises:
+        UserError: the document, its files or the output cannot be used.
+        RunError: the run failed.
+    """
+    watch = monitor or Silent()
+    stopwatch = Stopwatch()
+    pending = None
+    try:
+        with stopwatch.stage("prepare"):
+            output = request.output or _output_of(request.document)
+            pending = start_run(output, force=request.force)
+            search = prepare_search(request.document, say=watch.say)
+            save_document(search, pending.run)
+        run = pending.run
+        with stopwatch.stage("operator"):
+            scorer = operator_of(search, run, watch)
+        with stopwatch.stage("events"):
+            watch.say("reading, selecting, scoring and filling")
+            result = run_events(search, run, scorer, planned=watch.planned, progress=watch.processed)
+        result.ledger.require_closed(request.accept_loss)
+        after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)
+        fingerprint = scorer.fingerprint if scorer else None
+        write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+        with stopwatch.stage("report"):
+            watch.say("drawing the result page")
+            write_report(load_context(run))
+        write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+        return pending.finish()
+    except BaseException:
+        if pending is not None:
+            pending.abandon()
+        raise
+
+
+def after_events(
+    run: RunDirectory, watch: Monitor, stopwatch: Stopwatch, *, accept_loss: Sequence[str] = (), report: bool = True
+) -> None:
+    """The stages after the pass over the events; each reads the run directory alone."""
+    context = load_context(run)
+    context.ledger.require_closed(accept_loss)
+    with stopwatch.stage("calibrate"):
+        calibrate_run(context)
+        if context.histograms.score_counts is not None:
+            write_displays(context)
+    if context.document.limits is not None:
+        with stopwatch.stage("limits"):
+            watch.say("fitting and setting limits")
+            write_limits(context, accept_loss=accept_loss)
+    if report:
+        with stopwatch.stage("report"):
+            write_report(context)
+
+
+def operator_of(search: Search, run: RunDirectory, watch: Monitor) -> Scorer | None:
+    """The scorer that the document asks for, trained first if it says so; None without one."""
+    operator = search.document.operator
+    if operator is None:
+        return None
+    if operator.checkpoint is not None:
+        return resolve(operator.checkpoint, operator.serve)
+    trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
+    return resolve(trained.directory, operator.serve)
+
+
+def _checkpoint_name(document: Document) -> str:
+    return f"{document.output_directory.name}-operator"
+
+
+def _output_of(path: Path) -> Path:
+    from darkop_dist.config import load_document
+
+    return load_document(path).document.output_directory

@@ -1,0 +1,349 @@
+"""Stage five: the result page, from the files of the run directory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.conformal.calibration import Calibration
+from darkop_dist.errors import InputFileError
+from darkop_dist.events.split import SPLITS
+from darkop_dist.events.view import EventView
+from darkop_dist.histograms.candidates import IDENTITY
+from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
+from darkop_dist.report import content, page
+from darkop_dist.report.headline import limit_sentence
+from darkop_dist.runs import read_json
+from darkop_dist.stages import calibrate, provenance
+from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
+
+WITHOUT_ITS_CUT = "signal without its cut"
+
+
+def write_report(context: RunContext) -> Path:
+    """Write ``report/`` of a run.
+
+    Returns:
+        Its index.html.
+
+    Raises:
+        InputFileError: a file of the run is damaged.
+        OutputError: the page cannot be written.
+    """
+    results = LimitsFile.load(context.run.limits).results if context.run.limits.exists() else ()
+    calibration = _calibration(context)
+    limits = tuple(_limit(result) for result in results)
+    content_of_page = content.PageInput(
+        name=context.document.name,
+        subtitle=context.document.description,
+        facts=_facts(context),
+        headline=tuple(_headline(context, limits, calibration)),
+        warnings=tuple(_warnings(context, results)),
+        context=_plot_context(context),
+        samples=_samples(context),
+        cutflows=tuple(_cutflows(context)),
+        observables=tuple(_observables(context)),
+        scores=context.histograms.histograms.get("score"),
+        calibration=calibration,
+        limits=limits,
+        fit=_fit(context, results[0]) if results else None,
+        candidates=tuple(_candidates(context)),
+        ledger=tuple(_ledger(context)),
+        provenance=_provenance(context),
+    )
+    return page.write_page(content_of_page, context.run.report, force=True)
+
+
+def _facts(context: RunContext) -> dict[str, str]:
+    document = context.document
+    facts = {"processor": document.processor.rsplit("/", 1)[-1]}
+    if context.lumi_ifb is not None:
+        facts["integrated luminosity"] = f"{context.lumi_ifb:g}/fb"
+    if document.signal_region is not None:
+        facts["signal region"] = document.signal_region.text
+    facts["systematic variations"] = ", ".join(document.systematics) or "none"
+    if document.limits is not None:
+        facts["fit"] = f"{document.limits.observable or 'first observable'} in {', '.join(document.limits.regions)}"
+    if document.operator is not None:
+        train = document.operator.train
+        facts["operator"] = (
+            f"{train.model} trained in this run on {', '.join(train.datasets)}"
+            if train
+            else f"checkpoint {str(document.operator.checkpoint).rsplit('/', 1)[-1]}"
+        )
+    return facts
+
+
+def _headline(
+    context: RunContext, limits: tuple[content.SignalLimit, ...], calibration: content.CalibrationCheck | None
+) -> Iterator[str]:
+    yield from (limit_sentence(limit) for limit in limits)
+    if not limits:
+        yield "No limit was asked for."
+    if calibration is not None and calibration.data_p_values is not None and calibration.alpha is not None:
+        p_values = np.asarray(calibration.data_p_values)
+        found, limit = int(np.sum(p_values <= calibration.alpha)), len(p_values) * calibration.alpha
+        yield (
+            f"{found} of {len(p_values)} data events in region {context.regions[0]} have a conformal p-value of at most "
+            f"{calibration.alpha:g}; of background like the calibration events, at most {limit:.3g} would on average."
+        )
+
+
+def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterator[str]:
+    if results and results[0].observed == "asimov":
+        yield "There are no collision data in this search: the observation is the background expectation (Asimov)."
+    for result in results[:1]:
+        yield from _fit_warnings(result)
+    for closure in context.ledger.closure():
+        if closure.lost:
+            yield f"{closure.dataset}: {closure.lost} of {closure.expected} entries were lost; the loss was accepted."
+        if closure.files_without_weight:
+            yield (
+                f"{closure.dataset}: {closure.files_without_weight} of {closure.files} files hold no selected event "
+                "and do not say how many events were generated for them. The sum of weights is too small without "
+                "them, and the yield too large."
+            )
+    for dataset, notes in context.notes.items():
+        for text, events in notes.items():
+            yield f"{dataset}: {text} ({events} events)."
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        signals = [result.signal for result in results if note in result.notes]
+        yield f"Model{'' if len(signals) == len(results) else ' of ' + ', '.join(signals)}: {note}."
+
+
+def _fit_warnings(result: SignalResult) -> Iterator[str]:
+    fitted = result.background_fit
+    if fitted is None or result.observed == "asimov":
+        return
+    observed = sum(sum(region.observed) for region in fitted.prefit)
+    expected = sum(sum(region.total) for region in fitted.prefit)
+    quality = fitted.goodness.p_value
+    if quality is not None and quality < POOR_FIT:
+        side = "below" if observed < expected else "above"
+        yield (
+            f"The background model does not describe the data: goodness of fit p = {quality:.2g}. Before the fit, "
+            f"{observed:.0f} events are observed where {expected:.0f} are expected: the data lie {side} the simulation "
+            f"by {abs(observed / expected - 1):.0%}. A limit from such a fit inherits the flaw."
+        )
+    large = [p for p in fitted.parameters if p.pull is not None and abs(p.pull) > LARGE_PULL]
+    if large:
+        pulls = ", ".join(f"{p.name} {p.pull:+.1f}" for p in large)
+        yield f"Pulled by more than {LARGE_PULL:g} standard deviations in the background-only fit: {pulls}."
+
+
+def _plot_context(context: RunContext) -> content.PlotContext:
+    data = [record for record in context.records if record.kind == "data"]
+    experiment: Any = data[0].experiment if data else "simulation"
+    return content.PlotContext(
+        experiment=experiment, has_data=bool(data), lumi_ifb=context.lumi_ifb, sqrt_s_tev=context.document.energy_tev
+    )
+
+
+def _samples(context: RunContext) -> tuple[content.SamplePlot, ...]:
+    return tuple(
+        content.SamplePlot(
+            name=sample.name,
+            label=sample.label,
+            datasets=sample.datasets,
+            scales=dict(zip(sample.datasets, sample.scales, strict=True)),
+            role=sample.role,
+        )
+        for sample in fit_samples(context)
+    )
+
+
+def _cutflows(context: RunContext) -> Iterator[content.Cutflow]:
+    kinds = {record.name: record.kind for record in context.records}
+    for dataset, regions in context.cutflow.items():
+        for region, steps in regions.items():
+            yield content.Cutflow(
+                dataset=dataset,
+                region=region,
+                steps=tuple(content.CutStep(str(n), int(e), float(w)) for n, e, w in steps),
+                scale=context.scales[dataset],
+                is_data=kinds[dataset] == "data",
+            )
+
+
+def _observables(context: RunContext) -> Iterator[content.ObservablePlot]:
+    for name, histogram in context.histograms.histograms.items():
+        if name == "score":
+            continue
+        filled = list(histogram.axes["region"])
+        regions = tuple(region for region in context.regions if region in filled)
+        if regions:
+            yield content.ObservablePlot(title=_title(histogram), histogram=histogram, regions=regions)
+        if WITHOUT_ITS_CUT in filled:
+            yield content.ObservablePlot(
+                title=_title(histogram),
+                histogram=histogram,
+                regions=(WITHOUT_ITS_CUT,),
+                kind="n-1",
+                threshold=context.thresholds.get(name, (None, "above"))[0],
+                keeps=context.thresholds.get(name, (None, "above"))[1],
+            )
+
+
+def _title(histogram: hist.Hist) -> str:
+    return str(histogram.axes[-1].label).split(" [", maxsplit=1)[0]
+
+
+def _calibration(context: RunContext) -> content.CalibrationCheck | None:
+    if not context.run.calibration.exists():
+        return None
+    body: dict[str, Any] = read_json(context.run.calibration, calibrate.SCHEMA)
+    check = body["check"]
+    if check is None:
+        return None
+    return content.CalibrationCheck(
+        levels=check["levels"],
+        fraction=check["fraction"],
+        low=check["low"],
+        high=check["high"],
+        n=check["n_calibration"],
+        floor=body["floor"],
+        guarantee=body["guarantee"],
+        n_check=check["n_check"],
+        alpha=body["alpha"],
+        confidence=check["confidence_level"],
+        data_p_values=_data_p_values(context, Calibration.from_dict(body["calibration"])),
+    )
+
+
+def _data_p_values(context: RunContext, calibration: Calibration) -> npt.NDArray[np.float64] | None:
+    counts = context.histograms.score_counts
+    if counts is None or not context.has_data:
+        return None
+    names = [record.name for record in context.records if record.kind == "data"]
+    total = sum(calibrate.score_counts(counts, tuple(names), context.regions[0], split) for split in SPLITS)
+    return np.repeat(calibration.bin_p_values, total)
+
+
+def _limit(result: SignalResult) -> content.SignalLimit:
+    limit = result.limit
+    low2, low1, median, high1, high2 = limit.expected
+    observed = result.observed == "data"
+    fitted = result.signal_fit
+    return content.SignalLimit(
+        signal=result.signal,
+        label=result.label,
+        observed=limit.observed if observed else None,
+        expected=(low2, low1, median, high1, high2),
+        confidence_level=limit.confidence_level,
+        xsec_pb=limit.xsec_limit_pb / limit.observed if limit.xsec_limit_pb and limit.observed else None,
+        scan_mu=limit.scan_mu,
+        scan_observed=limit.scan_cls_obs if observed else None,
+        scan_expected=[[point[index] for point in limit.scan_cls_exp] for index in range(5)],
+        p0=limit.p0_observed if observed else None,
+        z=limit.z_observed if observed else None,
+        mu_hat=fitted.mu_hat if fitted and observed else None,
+        mu_hat_uncertainty=fitted.mu_hat_uncertainty if fitted and observed else None,
+        method=f"{limit.method} CLs, {limit.statistic}",
+    )
+
+
+def _fit(context: RunContext, result: SignalResult) -> content.FitSummary | None:
+    fitted = result.background_fit
+    if fitted is None:
+        return None
+    section = context.document.limits
+    observable = (section.observable if section else None) or next(iter(context.histograms.histograms))
+    label = context.histograms.histograms[observable].axes[observable].label
+    return content.FitSummary(
+        hypothesis="background only",
+        goodness_of_fit_p=fitted.goodness.p_value if result.observed == "data" else None,
+        goodness_of_fit_method="saturated model, asymptotic chi-square",
+        pulls=_pulls(fitted),
+        prefit=tuple(_bins(region, label, result, "before the fit") for region in fitted.prefit),
+        postfit=tuple(_bins(region, label, result, "after the fit") for region in fitted.postfit),
+    )
+
+
+def _pulls(fitted: FitResult) -> tuple[content.Pull, ...]:
+    return tuple(
+        content.Pull(p.name, p.pull, p.uncertainty / p.prefit_uncertainty)
+        for p in fitted.parameters
+        if p.pull is not None and not p.name.startswith("staterror")
+    )
+
+
+def _bins(region: RegionYields, label: str, result: SignalResult, when: str) -> content.StackedBins:
+    return content.StackedBins(
+        region=region.region,
+        label=label,
+        edges=region.edges,
+        yields={**region.backgrounds, **({result.signal: region.signal} if any(region.signal) else {})},
+        total_uncertainty=region.total_uncertainty,
+        data=region.observed,
+        data_label="Data" if result.observed == "data" else "Asimov",
+        uncertainty_label=f"Uncertainty {when}",
+    )
+
+
+def _candidates(context: RunContext) -> Iterator[content.Candidate]:
+    if context.histograms.score_counts is None:
+        return
+    views = {}
+    if context.run.displays.exists():
+        body: dict[str, Any] = read_json(context.run.displays, calibrate.DISPLAYS_SCHEMA)
+        views = {(v["dataset"], v["file"], v["entry"]): EventView.from_dict(v["view"]) for v in body["displays"]}
+    titles = {name: h.axes[-1].label for name, h in context.histograms.histograms.items()}
+    for row in calibrate.top_candidates(context, 10).to_pylist():
+        view = views.get((row["dataset"], row["file"], row["entry"]))
+        p_value = row.get("p_value")
+        yield content.Candidate(
+            dataset=row["dataset"],
+            run=row["run"],
+            luminosity_block=row["luminosity_block"],
+            event=row["event"],
+            region=row["region"],
+            score=row["score"],
+            p_value=p_value,
+            place=f"{row['file']}, {row['entry']}",
+            observables={titles.get(k, k): v for k, v in row.items() if k not in (*IDENTITY, "p_value")},
+            view=view.scored(score=row["score"], p_value=p_value, dataset=row["dataset"]) if view else None,
+        )
+
+
+def _ledger(context: RunContext) -> Iterator[content.LedgerRow]:
+    for closure in context.ledger.closure():
+        own = [e for e in context.ledger.entries if e.dataset == closure.dataset]
+        retried, empty = (sum(e.status == status for e in own) for status in ("retried", "skipped"))
+        notes = [f"{retried} chunks retried"] if retried else []
+        notes += [f"{empty} files without rows"] if empty else []
+        reasons = sorted({e.reason for e in own if e.status in ("retried", "failed")})
+        yield content.LedgerRow(
+            dataset=closure.dataset,
+            files=closure.files,
+            chunks=closure.chunks,
+            done=closure.chunks - closure.failed,
+            failed=closure.failed,
+            entries_expected=closure.expected,
+            entries_processed=closure.processed,
+            entries_lost=closure.lost,
+            sum_of_weights=closure.sum_weights,
+            closed=closure.closed,
+            notes="; ".join([*notes, *reasons]),
+        )
+
+
+def _provenance(context: RunContext) -> content.Provenance:
+    if not context.run.provenance.exists():
+        return content.Provenance()
+    try:
+        body: dict[str, Any] = read_json(context.run.provenance, provenance.SCHEMA)
+        return content.Provenance(
+            command=body["command"],
+            versions=body["versions"],
+            hashes=body["hashes"],
+            seeds=body["seeds"],
+            times_s=body["times_s"],
+        )
+    except KeyError as error:
+        raise InputFileError(str(context.run.provenance), f"lacks {error}", "Run the search again.") from error

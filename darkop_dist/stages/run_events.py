@@ -1,0 +1,127 @@
+"""Stage two: one pass over the events, locally or on Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from darkop_dist.errors import InputValueError
+from darkop_dist.execution import ChunkResult, Ledger, Task, execute, plan_chunks
+from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
+from darkop_dist.runs import RunDirectory, write_json
+from darkop_dist.scoring.contract import Scorer
+from darkop_dist.stages.search import Search
+from darkop_dist.stages.train import search_settings
+
+CUTFLOW_SCHEMA = "darkop.cutflow/1"
+Planned = Callable[[int], None]
+Progress = Callable[[ChunkResult], None]
+
+
+@dataclass(frozen=True)
+class EventsResult:
+    """What the pass over the events gave.
+
+    Attributes:
+        ledger: what became of every chunk.
+        histograms: everything that was filled.
+    """
+
+    ledger: Ledger
+    histograms: HistogramSet
+
+
+def run_events(
+    search: Search,
+    run: RunDirectory,
+    scorer: Scorer | None,
+    *,
+    planned: Planned = lambda _: None,
+    progress: Progress | None = None,
+) -> EventsResult:
+    """Read, select, score and fill every chunk; writes ledger, histograms, cutflow and candidates.
+
+    Args:
+        search: the search.
+        run: where the files go.
+        scorer: scores the events; None for a search without an operator.
+        planned: is told the number of chunks.
+        progress: is told of every chunk.
+
+    Raises:
+        UserError: a file or a value in it cannot be used.
+        ChunkError: the processor failed.
+    """
+    execution = search.document.execution
+    processor = search.processor(search_settings(search), scorer)
+    whole = bool(getattr(processor, "whole_files", False))
+    plan = plan_chunks(search.datasets, chunk_events=execution.chunk_events, whole_files=whole)
+    planned(len(plan))
+    records = {record.name: record for record in search.records}
+    fingerprint = scorer.fingerprint if scorer else None
+    tasks = [Task(chunk, records[chunk.dataset], execution.retries, fingerprint) for chunk in plan]
+    result = execute(tasks, processor, where=execution.where, workers=execution.workers, progress=progress)
+    result.ledger.save(run.ledger)
+    output = processor.postprocess(result.output) if result.output is not None else None
+    if output is None:
+        result.ledger.require_closed()
+        raise InputValueError(search.document.name, "no chunk gave a result", "Look at the ledger")
+    histograms = HistogramSet(output["histograms"], output["score_counts"], fingerprint, result.ledger.digest)
+    save_histograms(run.histograms, histograms)
+    write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
+    save_candidates(run.candidates, output["candidates"].table)
+    return EventsResult(result.ledger, load_histograms(run.histograms))
+
+
+def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | None) -> dict[str, float]:
+    """Factors from raw weights to expected events, by dataset: 1 for data.
+
+    The factor is xsec x k-factor x filter efficiency x luminosity / sum of weights of what was processed. Simulation
+    without cross section or luminosity stays at its raw weights.
+
+    Args:
+        search_records: the dataset records.
+        ledger: says what was processed.
+        lumi_ifb: integrated luminosity in 1/fb.
+
+    Raises:
+        InputValueError: the sum of weights of a dataset is zero, negative or not finite.
+    """
+    sums = {closure.dataset: closure.sum_weights for closure in ledger.closure()}
+    scales = {}
+    for record in search_records:
+        scales[record.name] = 1.0
+        sum_weights = sums.get(record.name)
+        if record.kind == "data":
+            continue
+        if sum_weights is not None and not (np.isfinite(sum_weights) and sum_weights > 0):
+            raise InputValueError(
+                f"dataset {record.name}",
+                f"the total generator weight is {sum_weights:g}: it must be a positive number to normalise with",
+                "Check the weight column of its files, or leave the dataset out",
+            )
+        if record.xsec_pb is None or lumi_ifb is None:
+            continue
+        if sum_weights is None:
+            raise InputValueError(
+                f"dataset {record.name}",
+                "has a cross section, but its files do not say how much was generated",
+                "Name the column with weights.sum_weights, or use files with genWeight or a Runs tree",
+            )
+        expected = record.xsec_pb * record.k_factor * record.filter_efficiency * lumi_ifb * 1000.0
+        scales[record.name] = expected / sum_weights
+    return scales
+
+
+def _plain(cutflow: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """The cutflow as lists of [step, events, sum of weights]."""
+    return {
+        dataset: {
+            region: [[step, int(numbers[0]), float(numbers[1])] for step, numbers in steps.items()]
+            for region, steps in regions.items()
+        }
+        for dataset, regions in cutflow.items()
+    }

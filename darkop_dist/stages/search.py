@@ -1,0 +1,154 @@
+"""From a document to everything a run needs: datasets with their files, the processor's class and its parameters."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel
+
+from darkop_dist.catalogue.files import resolve_files
+from darkop_dist.catalogue.search import find_datasets, load_catalogue
+from darkop_dist.config import (
+    DatasetRecord,
+    Document,
+    LoadedDocument,
+    check_datasets,
+    check_parameters,
+    load_document,
+    parse_processor,
+)
+from darkop_dist.errors import InputFileError, UnknownNameError
+from darkop_dist.execution import DatasetFiles
+from darkop_dist.generation.materialise import materialise
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is ready to run.
+
+    Attributes:
+        loaded: the document with its lines.
+        datasets: every dataset with its files; generated ones exist by now.
+        processor: the processor's class.
+        parameters: its checked parameters.
+    """
+
+    loaded: LoadedDocument
+    datasets: tuple[DatasetFiles, ...]
+    processor: type[Any]
+    parameters: BaseModel
+
+    @property
+    def document(self) -> Document:
+        """The document."""
+        return self.loaded.document
+
+    @property
+    def records(self) -> tuple[DatasetRecord, ...]:
+        """The records of all datasets."""
+        return tuple(dataset.record for dataset in self.datasets)
+
+
+def cache_directory() -> Path:
+    """Where generated and unpacked files are kept: ``DARKOP_CACHE``, or the user's cache directory."""
+    import os
+
+    return Path(os.environ.get("DARKOP_CACHE") or platformdirs.user_cache_dir("darkop-dist"))
+
+
+def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda _: None) -> Search:
+    """Check a document and find, unpack or generate its files.
+
+    Everything that can be checked is checked before anything is generated.
+
+    Args:
+        path: the document.
+        workers: processes for the generation; the document's number by default.
+        say: is told what takes long.
+
+    Raises:
+        UserError: a mistake in the document or a file that cannot be used.
+    """
+    loaded = load_document(path)
+    processor = load_processor(loaded)
+    parameters = check_parameters(loaded, processor.Parameters)
+    records = find_records(loaded)
+    check_datasets(loaded, records)
+    cache = cache_directory()
+    datasets = []
+    for record in records:
+        made = record
+        if record.generated is not None:
+            say(f"generating {record.generated.events} events of {record.name} (kept in the cache)")
+            made = materialise(record, cache / "generated", workers=workers or loaded.document.execution.workers)
+        files = resolve_files(made, path.parent, cache / "archives")
+        datasets.append(DatasetFiles(made, tuple(str(file.path_or_url) for file in files)))
+    return Search(loaded, tuple(datasets), processor, parameters)
+
+
+def find_records(loaded: LoadedDocument) -> tuple[DatasetRecord, ...]:
+    """The record of every dataset that the document names.
+
+    Raises:
+        UnknownNameError: no dataset has that name.
+    """
+    return find_datasets(loaded.document.datasets, load_catalogue(loaded.document.catalogue))
+
+
+def load_processor(loaded: LoadedDocument) -> type[Any]:
+    """The class that the document's ``processor`` names.
+
+    Raises:
+        InputFileError: the file or module cannot be imported, or it is no processor with parameters.
+        UnknownNameError: the file has no class of that name.
+    """
+    reference = parse_processor(loaded.document.processor)
+    source = str(reference.file or reference.module)
+    try:
+        module = load_module(reference.file) if reference.file else importlib.import_module(str(reference.module))
+    except Exception as error:
+        raise InputFileError(source, f"cannot be imported ({type(error).__name__}: {error})", "Correct it.") from error
+    found = getattr(module, reference.name, None)
+    if not isinstance(found, type):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise UnknownNameError("processor class", reference.name, classes, f"Name a class of {source}.")
+    model = getattr(found, "Parameters", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel) and hasattr(found, "process")):
+        raise InputFileError(
+            source,
+            f"{reference.name} is no search processor: it needs process(events) and a pydantic class Parameters",
+            "See processors/zprime.py for an example.",
+        )
+    return found
+
+
+def dataset_names(records: Sequence[DatasetRecord], names: Sequence[str]) -> tuple[str, ...]:
+    """Datasets that names stand for, which may be names of datasets or of samples."""
+    chosen = [r.name for r in records if r.name in names or r.sample_name in names]
+    return tuple(chosen)
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import a Python file that is no part of a package, such as a processor.
+
+    Raises:
+        ImportError: the file is no Python file.
+    """
+    name = f"darkop_processor_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module

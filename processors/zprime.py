@@ -1,0 +1,136 @@
+"""Boosted tt resonance in muon + jets: the candidates of the CMS 2016 G+H selection, as flat columns.
+
+The columns are ``mtt``, ``mu_pt``, ``mu_abseta``, ``pileup``, ``weight`` and the sums of weights of the file. One event
+stands in as many consecutive rows as it has b-tagged jets, since each of them gives a candidate for m(tt). Rows of one
+event share the muon, so a fit that takes rows for independent events counts events twice; ``candidate: first``
+keeps the first row of each event (the hardest b-tagged jet), ``candidate: all`` keeps every row.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+from coffea import processor
+from pydantic import BaseModel, ConfigDict, Field
+
+from darkop_dist.events.read import require_columns
+from darkop_dist.events.settings import SearchSettings
+from darkop_dist.events.weights import event_numbers, generator_weights
+from darkop_dist.histograms import NOMINAL, Observable, Output, OutputBuilder
+from darkop_dist.scoring.apply import ScoredRegion, fill_scores, score_events
+from darkop_dist.scoring.contract import Scorer
+
+COLUMNS = ("mtt", "mu_pt", "mu_abseta")
+
+
+class ZPrimeParameters(BaseModel):
+    """What the document sets.
+
+    Attributes:
+        mtt_bins: bin edges of m(tt) in GeV.
+        mu_pt_min: smallest muon pT in GeV, exclusive.
+        mu_abseta_max: largest absolute muon pseudorapidity, exclusive.
+        candidate: ``first`` takes one candidate per event, ``all`` every row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mtt_bins: Annotated[tuple[float, ...], Field(min_length=2)]
+    mu_pt_min: Annotated[float, Field(ge=0)] = 55.0
+    mu_abseta_max: Annotated[float, Field(gt=0)] = 2.4
+    candidate: Literal["first", "all"] = "first"
+
+
+class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
+    """Fills the m(tt) spectrum and the scores of the signal region."""
+
+    Parameters = ZPrimeParameters
+    whole_files = True
+    regions = ("signal",)
+
+    def __init__(self, settings: SearchSettings[ZPrimeParameters], scorer: Scorer | None = None) -> None:
+        """Prepare for any number of chunks.
+
+        Args:
+            settings: settings of the search.
+            scorer: scores the events; None for a search without an operator.
+        """
+        self.settings = settings
+        self.scorer = scorer
+        self.observables = (
+            Observable("mtt", settings.parameters.mtt_bins, r"$m_{t\bar{t}}$", "GeV"),
+            Observable("mu_pt", tuple(np.linspace(55.0, 655.0, 31)), r"muon $p_T$", "GeV"),
+            Observable("mu_abseta", tuple(np.linspace(0.0, 2.4, 13)), r"muon $|\eta|$"),
+        )
+
+    def scored_events(self, events: ak.Array) -> ak.Array:
+        """The events that the operator sees, with their entry numbers in the field ``entry``."""
+        chosen, _ = self._select(events, OutputBuilder(str(events.metadata["dataset"]), ()))
+        return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
+
+    def process(self, events: ak.Array) -> Output:
+        """Fill one chunk, which must be a whole file: rows of one event must not be torn apart."""
+        metadata: dict[str, Any] = dict(events.metadata)
+        axis = self.scorer.score_axis if self.scorer else None
+        builder = OutputBuilder(
+            metadata["dataset"],
+            self.observables,
+            axis.edges if axis else (),
+            axis.label if axis else "score",
+            self.settings.candidates,
+        )
+        chosen, columns = self._select(events, builder)
+        weights = generator_weights(events)[chosen]
+        values = {name: column[chosen] for name, column in columns.items()}
+        for observable in self.observables:
+            builder.fill(observable.name, "signal", NOMINAL, values[observable.name], weights)
+        if self.scorer is not None:
+            numbers = {name: column[chosen] for name, column in event_numbers(events).items()}
+            file = str(metadata["filename"])
+            parts = self.settings.split.assign(metadata["dataset"], file.rsplit("/", 1)[-1], numbers["entry"])
+            scores = score_events(self.scorer, events[chosen])
+            fill_scores(builder, file, scores, ScoredRegion("signal", numbers, weights, parts, values))
+        return builder.output()
+
+    def postprocess(self, accumulator: Output) -> Output:
+        """Nothing is left to do."""
+        return accumulator
+
+    def _select(
+        self, events: ak.Array, builder: OutputBuilder
+    ) -> tuple[npt.NDArray[np.bool_], dict[str, npt.NDArray[np.float64]]]:
+        require_columns(events, COLUMNS)
+        parameters = self.settings.parameters
+        weights = generator_weights(events)
+        columns = {name: np.asarray(ak.to_numpy(events[name]), dtype=np.float64) for name in COLUMNS}
+        steps = {
+            "muon pT": columns["mu_pt"] > parameters.mu_pt_min,
+            "muon |eta|": columns["mu_abseta"] < parameters.mu_abseta_max,
+        }
+        if parameters.candidate == "first":
+            steps = {"first candidate of the event": first_of_event(events), **steps}
+        if self.settings.signal_region is not None:
+            steps["signal region"] = self.settings.signal_region.evaluate(columns)
+        passed = np.ones(len(events), dtype=np.bool_)
+        builder.cut("signal", "candidates read", weights)
+        for step, mask in steps.items():
+            passed &= mask
+            builder.cut("signal", step, weights[passed])
+        return passed, columns
+
+
+def first_of_event(events: ak.Array) -> npt.NDArray[np.bool_]:
+    """Whether a row is the first of its event: neighbours with the same muon, pile-up and weight are one event.
+
+    Returns:
+        Shape (rows,).
+    """
+    names = [name for name in ("mu_pt", "mu_abseta", "pileup", "weight") if name in ak.fields(events)]
+    first = np.ones(len(events), dtype=np.bool_)
+    if len(events) > 1:
+        keys = np.stack([np.asarray(ak.to_numpy(events[name]), dtype=np.float64) for name in names])
+        first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    return first

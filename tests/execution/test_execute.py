@@ -1,0 +1,165 @@
+"""One answer wherever a run takes place, every chunk in the ledger, every loss said."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import awkward as ak
+import dask
+import numpy as np
+import pytest
+import uproot
+from distributed import LocalCluster
+
+from darkop_dist.config import DatasetRecord
+from darkop_dist.errors import ChunkError, InputFileError, LedgerError, RunError
+from darkop_dist.execution import DatasetFiles, Execution, Task, execute, load_ledger, plan_chunks
+from darkop_dist.histograms import Observable, OutputBuilder
+
+RECORD = DatasetRecord(name="mc", kind="simulation", files=("x",))
+
+
+class Masses:
+    """A processor small enough for tests: one histogram with awkward weights."""
+
+    def __init__(self, fault: str | None = None, marker: Path | None = None) -> None:
+        self.fault = fault
+        self.marker = marker
+
+    def process(self, events: ak.Array) -> dict:
+        start = events.metadata["entrystart"]
+        if self.fault == "bug" and start >= 400:
+            raise RuntimeError("division of the indivisible")
+        if self.fault == "always" and start == 400:
+            raise OSError(5, "the storage does not answer")
+        if self.fault == "once" and start == 400 and not self.marker.exists():
+            self.marker.touch()
+            raise OSError(5, "the storage does not answer")
+        if self.fault == "die" and start == 400:
+            os._exit(1)
+        builder = OutputBuilder(events.metadata["dataset"], [Observable("mass", (0.0, 0.5, 1.0), "$m$", "GeV")])
+        weights = np.asarray(events.genWeight, dtype=np.float64)
+        builder.fill("mass", "signal", "nominal", np.asarray(events.mass), weights)
+        builder.cut("signal", "all", weights)
+        return builder.output()
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, ...]:
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        with uproot.recreate(folder / f"{number}.root") as file:
+            file["Events"] = {"mass": rng.uniform(size=1000), "genWeight": rng.normal(1.0, 0.3, 1000)}
+    paths = tuple(sorted(str(path) for path in folder.glob("*.root")))
+    plan = plan_chunks([DatasetFiles(RECORD, paths)], chunk_events=200, whole_files=False)
+    return tuple(Task(chunk, RECORD, 2, None) for chunk in plan)
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address.replace("tcp://", "dask://")
+
+
+@pytest.fixture(scope="module")
+def reference(tasks: tuple[Task, ...]) -> Execution:
+    return execute(tasks, Masses())
+
+
+def test_plan_covers_every_entry_once(tasks: tuple[Task, ...]) -> None:
+    assert len(tasks) == 15
+    ranges = sorted((task.chunk.path, task.chunk.start, task.chunk.stop) for task in tasks)
+    assert sum(stop - start for _, start, stop in ranges) == 3000
+    assert [start for _, start, _ in ranges[:5]] == [0, 200, 400, 600, 800]
+
+
+def test_whole_files_are_not_divided(tasks: tuple[Task, ...]) -> None:
+    files = DatasetFiles(RECORD, (tasks[0].chunk.path,))
+    assert len(plan_chunks([files], chunk_events=10, whole_files=True)) == 1
+
+
+def test_ledger_closes_and_is_saved(reference: Execution, tmp_path: Path) -> None:
+    closure = reference.ledger.closure()[0]
+    assert (closure.expected, closure.processed, closure.lost, closure.closed) == (3000, 3000, 0, True)
+    weights = sum(reference.output["cutflow"]["mc"]["signal"]["all"][1:])
+    assert closure.sum_weights == pytest.approx(weights, rel=1e-12)
+    reference.ledger.save(tmp_path / "ledger.json")
+    assert load_ledger(tmp_path / "ledger.json") == reference.ledger
+    text = (tmp_path / "ledger.json").read_text()
+    (tmp_path / "ledger.json").write_text(text.replace('"entries": 200', '"entries": 199', 1))
+    with pytest.raises(InputFileError, match="does not match its own digest"):
+        load_ledger(tmp_path / "ledger.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["dask", "local"])
+def test_equal_to_the_last_bit_on_other_processes(
+    where: str, tasks: tuple[Task, ...], reference: Execution, scheduler: str
+) -> None:
+    address = scheduler if where == "dask" else "local"
+    found = execute(tasks, Masses(), where=address, workers=2)
+    view, expected = (e.output["histograms"]["mass"].view(flow=True) for e in (found, reference))
+    assert view.tobytes() == expected.tobytes()
+    assert found.ledger.digest == reference.ledger.digest
+
+
+def test_one_transient_error_is_retried_and_noted(
+    tasks: tuple[Task, ...], reference: Execution, scheduler: str, tmp_path: Path
+) -> None:
+    for where, marker in (("local", tmp_path / "a"), (scheduler, tmp_path / "b")):
+        found = execute(tasks, Masses("once", marker), where=where)
+        retried = [entry for entry in found.ledger.entries if entry.status == "retried"]
+        assert [(e.attempts, e.reason) for e in retried] == [(2, "OSError: [Errno 5] the storage does not answer")]
+        found.ledger.require_closed()
+        assert found.output["histograms"]["mass"] == reference.output["histograms"]["mass"]
+
+
+def test_a_lost_chunk_leaves_the_ledger_open(tasks: tuple[Task, ...], scheduler: str) -> None:
+    found = execute(tasks, Masses("always"), where=scheduler)
+    closure = found.ledger.closure()[0]
+    assert (closure.processed, closure.lost, closure.failed) == (2400, 600, 3)
+    with pytest.raises(LedgerError, match=r"mc: 600 of 3000 entries lost in 3 chunks[\s\S]*--accept-loss mc"):
+        found.ledger.require_closed()
+    found.ledger.require_closed(["mc"])
+
+
+def test_a_bug_stops_the_run_and_names_the_chunk(tasks: tuple[Task, ...], scheduler: str) -> None:
+    for where in ("local", scheduler):
+        with pytest.raises(ChunkError, match=r"\d\.root \[[468]00:\d+\][\s\S]*division of the indivisible"):
+            execute(tasks, Masses("bug"), where=where)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again(tasks: tuple[Task, ...]) -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(RunError, match="a Dask worker died again and again"),
+    ):
+        execute(tasks, Masses("die"), where="dask", workers=2)
+
+
+def test_no_scheduler_answers(tasks: tuple[Task, ...]) -> None:
+    with pytest.raises(RunError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        execute(tasks, Masses(), where="dask://127.0.0.1:9")
+
+
+def test_a_file_cut_after_planning(tasks: tuple[Task, ...], tmp_path: Path) -> None:
+    import dataclasses
+
+    whole = Path(tasks[0].chunk.path).read_bytes()
+    path = tmp_path / "cut.root"
+    path.write_bytes(whole[:2000] + bytes(len(whole) - 2000))
+    chunk = dataclasses.replace(tasks[0].chunk, path=str(path))
+    with pytest.raises(InputFileError, match=r"cut\.root: .*(truncated|whole)"):
+        execute([dataclasses.replace(tasks[0], chunk=chunk)], Masses())
+
+
+def test_dataset_without_events(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file["Events"] = {"mass": np.array([], dtype=np.float64)}
+    record = RECORD.model_copy(update={"allow_empty": True})
+    with pytest.raises(InputFileError, match="none of the 1 files of the dataset holds an event"):
+        plan_chunks([DatasetFiles(record, (str(tmp_path / "a.root"),))], chunk_events=10, whole_files=False)

@@ -1,0 +1,32 @@
+"""Notebooks run from top to bottom and are stored without outputs."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NAMES = ["first_search.ipynb"]
+
+
+def test_every_notebook_is_listed_and_stored_without_outputs(repository: Path) -> None:
+    found = sorted(path.name for path in (repository / "notebooks").glob("*.ipynb"))
+    assert found == NAMES
+    for name in found:
+        notebook = nbformat.read(repository / "notebooks" / name, as_version=4)
+        assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("default")  # the kernel's own libraries warn in this process
+def test_notebook_runs(name: str, repository: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(repository / "notebooks" / name, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("../results/notebook", str(tmp_path / "result"))
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": repository / "notebooks"}})
+    client.execute()
+    text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "floor 1/(n+1)" in text
+    assert (tmp_path / "result" / "report" / "index.html").exists()
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
