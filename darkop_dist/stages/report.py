@@ -90,8 +90,8 @@ def _headline(
         p_values = np.asarray(calibration.data_p_values)
         found, limit = int(np.sum(p_values <= calibration.alpha)), len(p_values) * calibration.alpha
         yield (
-            f"{found} of {len(p_values)} data events in region {context.regions[0]} have a conformal p-value of at most "
-            f"{calibration.alpha:g}; of background like the calibration events, at most {limit:.3g} would on average."
+            f"{found} of {len(p_values)} data events in region {context.regions[0]} have a conformal p-value of "
+            f"at most {calibration.alpha:g}; of background like the calibration events, at most {limit:.3g} would on average."
         )
 
 
