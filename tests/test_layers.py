@@ -123,6 +123,8 @@ def skeleton(tmp_path: Path) -> Path:
     (tmp_path / "darkop_dist" / "scoring" / "contract.py").write_text("")
     (tmp_path / "processors").mkdir()
     (tmp_path / "processors" / "monojet.py").write_text("")
+    # An editable install puts the repository on the path, where a package without this file would be joined to ours.
+    (tmp_path / "processors" / "__init__.py").write_text("")
     return tmp_path
 
 

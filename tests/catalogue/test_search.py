@@ -55,6 +55,7 @@ def test_match_and_list() -> None:
         "zjets-nunu-pythia",
         "dm-axial-1000-100",
         "dm-vector-1000-100",
+        "dm-native-1000-100",
     }
     assert catalogue.list_datasets(years=[1999]) == ()
 
@@ -118,7 +119,7 @@ def test_generated_records_use_settings_that_exist() -> None:
     from darkop_dist.generation import process
 
     generated = [record.generated for record in load_catalogue().values() if record.generated is not None]
-    assert len({recipe.seed for recipe in generated}) == len(generated) == 4
+    assert len({recipe.seed for recipe in generated}) == len(generated) == 5
     for recipe in generated:
         assert process.pythia_lines(process.load_process(recipe.process), recipe.settings)
 
