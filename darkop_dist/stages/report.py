@@ -88,10 +88,11 @@ def _headline(
         yield "No limit was asked for."
     if calibration is not None and calibration.data_p_values is not None and calibration.alpha is not None:
         p_values = np.asarray(calibration.data_p_values)
-        found, limit = int(np.sum(p_values <= calibration.alpha)), len(p_values) * calibration.alpha
+        alpha, count = calibration.alpha, len(p_values)
         yield (
-            f"{found} of {len(p_values)} data events in region {context.regions[0]} have a conformal p-value of "
-            f"at most {calibration.alpha:g}; of background like the calibration events, at most {limit:.3g} would on average."
+            f"{int(np.sum(p_values <= alpha))} of {count} data events in region {context.regions[0]} have a conformal "
+            f"p-value of at most {alpha:g}; of background like the calibration events, {count * alpha:.3g} or fewer "
+            "would on average."
         )
 
 
