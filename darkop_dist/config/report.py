@@ -16,5 +16,5 @@ class Report(BaseModel):
 
     candidates: Annotated[int, Field(ge=0)] = 100
     """Number of events with the highest scores kept per dataset and region."""
-    displays: Annotated[int, Field(ge=0)] = 3
-    """Number of candidates drawn as event displays."""
+    displays: Annotated[int, Field(ge=0)] = 5
+    """Number of candidates on the result page, each with an event display where the file holds objects."""

@@ -16,6 +16,7 @@ from darkop_dist.events.split import SPLITS
 from darkop_dist.events.view import EventView
 from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
+from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
 from darkop_dist.report import content, page
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
@@ -77,7 +78,16 @@ def _facts(context: RunContext) -> dict[str, str]:
             if train
             else f"checkpoint {str(document.operator.checkpoint).rsplit('/', 1)[-1]}"
         )
+        facts["AUC of the operator, from its card"] = _areas(context)
     return facts
+
+
+def _areas(context: RunContext) -> str:
+    operator = context.document.operator
+    place = context.run.checkpoint if operator is None or operator.checkpoint is None else operator.checkpoint
+    card = load_checkpoint(find_checkpoint(place)).card
+    found = [f"{auc.value:.3f} ± {auc.uncertainty:.3f} against {signal}" for signal, auc in card.auc.items()]
+    return "; ".join(found) or "none was measured"
 
 
 def _headline(
@@ -295,7 +305,7 @@ def _candidates(context: RunContext) -> Iterator[content.Candidate]:
         body: dict[str, Any] = read_json(context.run.displays, calibrate.DISPLAYS_SCHEMA)
         views = {(v["dataset"], v["file"], v["entry"]): EventView.from_dict(v["view"]) for v in body["displays"]}
     titles = {name: h.axes[-1].label for name, h in context.histograms.histograms.items()}
-    for row in calibrate.top_candidates(context, 10).to_pylist():
+    for row in calibrate.top_candidates(context, context.document.report.displays).to_pylist():
         view = views.get((row["dataset"], row["file"], row["entry"]))
         p_value = row.get("p_value")
         yield content.Candidate(
