@@ -128,7 +128,7 @@ def _observables(page: PageInput) -> Iterator[_Planned]:
             if bins is None:
                 continue
             note = "All cuts but the one on this observable are applied. " if plot.kind == "n-1" else ""
-            caption = f"{plot.title}, {region}. {note}{_outside_note(bins)}".strip()
+            caption = f"{plain(plot.title)}, {region}. {note}{_outside_note(bins)}".strip()
             section = "n-1" if plot.kind == "n-1" else "observables"
             axis = plot.histogram.axes[-1].name
             yield _Planned(
