@@ -22,7 +22,7 @@ from darkop_dist.events.read import has_column, require_columns
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
-from darkop_dist.histograms import NOMINAL, Observable, Output, OutputBuilder
+from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, score_events
 from darkop_dist.scoring.contract import Scorer
 
@@ -50,7 +50,7 @@ class Bins(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recoil: Annotated[tuple[float, ...], Field(min_length=2)]
+    recoil: Edges
 
 
 class MonoJetParameters(BaseModel):
@@ -181,17 +181,17 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             axis.label if axis else "score",
             self.settings.candidates,
         )
-        columns, masks = self._evaluate(events, builder)
+        columns, masks, weights = self._evaluate(events, builder)
         if self.scorer is not None:
-            self._fill_scores(events, builder, columns, masks)
+            self._fill_scores(events, builder, columns, masks, weights)
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing is left to do."""
         return accumulator
 
-    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks]:
-        """Fill all variations; the columns and region masks of the nominal one are returned."""
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, npt.NDArray[np.float64]]:
+        """Fill all variations; columns, region masks and weights of the nominal one are returned."""
         count = len(events)
         parameters = self.settings.parameters
         require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
@@ -212,12 +212,12 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
                 nominal = columns, masks
                 for name, factor in factors.items():
                     if name != "nominal":
-                        self._fill(builder, name, columns, masks, weights * factor, only="recoil")
+                        self._fill(builder, name, columns, masks, weights * factor)
                 self._cutflow(builder, cuts, weights * factors["nominal"])
                 self._all_cuts_but_one(builder, columns, cuts["signal"], weights * factors["nominal"])
         if nominal is None:
             raise ValueError("the variations hold no nominal one")
-        return nominal
+        return *nominal, weights * factors["nominal"]
 
     def _leptons(self, events: ak.Array, note: Any) -> Leptons:
         parameters = self.settings.parameters
@@ -299,16 +299,14 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         columns: Columns,
         masks: Masks,
         weights: npt.NDArray[np.float64],
-        only: str | None = None,
     ) -> None:
         for region, mask in masks.items():
             for observable in self.observables:
                 name = observable.name
-                wanted = only in (None, name) and (name != "dimuon_mass" or region == "dimuon")
-                if wanted and mask.any() and not (variation != NOMINAL and name != "recoil"):
-                    values = columns[name][mask]
-                    finite = np.isfinite(values)
-                    builder.fill(name, region, variation, values[finite], weights[mask][finite])
+                if name == "dimuon_mass" and region != "dimuon":
+                    continue
+                known = mask & ~np.isnan(columns[name])
+                builder.fill(name, region, variation, columns[name][known], weights[known])
 
     def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: npt.NDArray[np.float64]) -> None:
         for region, steps in cuts.items():
@@ -330,26 +328,32 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
                 for step, mask in steps.items()
                 if step not in (name, "signal region" if name == "recoil" else name)
             ]
-            passed = np.logical_and.reduce(others) & np.isfinite(columns[name])
+            passed = np.logical_and.reduce(others) & ~np.isnan(columns[name])
             if passed.any():
                 builder.fill(name, "signal without its cut", NOMINAL, columns[name][passed], weights[passed])
 
-    def _fill_scores(self, events: ak.Array, builder: OutputBuilder, columns: Columns, masks: Masks) -> None:
+    def _fill_scores(
+        self,
+        events: ak.Array,
+        builder: OutputBuilder,
+        columns: Columns,
+        masks: Masks,
+        weights: npt.NDArray[np.float64],
+    ) -> None:
         scorer = self.scorer
         if scorer is None:
             return
-        file = str(events.metadata["filename"])
+        label = str(events.metadata["file_label"])
         every = event_numbers(events)
-        weights = generator_weights(events)
         shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
         for region, mask in masks.items():
             if not mask.any():
                 continue
             numbers = {name: values[mask] for name, values in every.items()}
-            parts = self.settings.split.assign(builder.dataset, file.rsplit("/", 1)[-1], numbers["entry"])
+            parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
             values = {name: columns[name][mask] for name in shown}
             scores = score_events(scorer, events[mask])
-            fill_scores(builder, file, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
+            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
 
     def _fraction(
         self, events: ak.Array, jets: ak.Array, field: str, threshold: float, note: Any

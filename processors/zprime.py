@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from darkop_dist.events.read import require_columns
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.weights import event_numbers, generator_weights
-from darkop_dist.histograms import NOMINAL, Observable, Output, OutputBuilder
+from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, score_events
 from darkop_dist.scoring.contract import Scorer
 
@@ -38,7 +38,7 @@ class ZPrimeParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mtt_bins: Annotated[tuple[float, ...], Field(min_length=2)]
+    mtt_bins: Edges
     mu_pt_min: Annotated[float, Field(ge=0)] = 55.0
     mu_abseta_max: Annotated[float, Field(gt=0)] = 2.4
     candidate: Literal["first", "all"] = "first"
@@ -67,9 +67,9 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
         )
 
     def scored_events(self, events: ak.Array) -> ak.Array:
-        """The events that the operator sees, with their entry numbers in the field ``entry``."""
+        """The events that the operator sees, with the entry of each event's first row in the field ``entry``."""
         chosen, _ = self._select(events, OutputBuilder(str(events.metadata["dataset"]), ()))
-        return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
+        return ak.with_field(events, event_entries(events), "entry")[chosen]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk, which must be a whole file: rows of one event must not be torn apart."""
@@ -89,10 +89,10 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
             builder.fill(observable.name, "signal", NOMINAL, values[observable.name], weights)
         if self.scorer is not None:
             numbers = {name: column[chosen] for name, column in event_numbers(events).items()}
-            file = str(metadata["filename"])
-            parts = self.settings.split.assign(metadata["dataset"], file.rsplit("/", 1)[-1], numbers["entry"])
+            label = str(metadata["file_label"])
+            parts = self.settings.split.assign(metadata["dataset"], label, event_entries(events)[chosen])
             scores = score_events(self.scorer, events[chosen])
-            fill_scores(builder, file, scores, ScoredRegion("signal", numbers, weights, parts, values))
+            fill_scores(builder, label, scores, ScoredRegion("signal", numbers, weights, parts, values))
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
@@ -134,3 +134,13 @@ def first_of_event(events: ak.Array) -> npt.NDArray[np.bool_]:
         keys = np.stack([np.asarray(ak.to_numpy(events[name]), dtype=np.float64) for name in names])
         first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
     return first
+
+
+def event_entries(events: ak.Array) -> npt.NDArray[np.int64]:
+    """The entry of the first row of each row's event, so that all rows of an event train, calibrate or check.
+
+    Returns:
+        Shape (rows,).
+    """
+    entries = event_numbers(events)["entry"]
+    return np.asarray(np.maximum.accumulate(np.where(first_of_event(events), entries, 0)), dtype=np.int64)

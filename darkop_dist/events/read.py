@@ -12,6 +12,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import numpy.typing as npt
 import uproot
 from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 from coffea.nanoevents.mapping import SimplePreloadedColumnSource
@@ -19,7 +20,8 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import InputFileError, InputValueError
 
-FLAT_SUFFIXES = (".csv", ".parquet", ".root")
+REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
+FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
 
 
 class OpenDataSchema(NanoAODSchema):  # type: ignore[misc]
@@ -75,7 +77,13 @@ def inspect_file(path: str, record: DatasetRecord) -> FileFacts:
 
 
 def open_events(
-    path: str, record: DatasetRecord, start: int | None = None, stop: int | None = None, *, file: Any = None
+    path: str,
+    record: DatasetRecord,
+    start: int | None = None,
+    stop: int | None = None,
+    *,
+    file: Any = None,
+    label: str | None = None,
 ) -> ak.Array:
     """Events of a range of entries.
 
@@ -88,9 +96,11 @@ def open_events(
         start: first entry; the beginning of the file by default.
         stop: one past the last entry; the end of the file by default.
         file: the opened ROOT file, to open it once for many ranges.
+        label: names the file on every machine in candidates and in the split; its name by default.
 
     Returns:
-        NanoEvents with the metadata ``dataset``, ``filename``, ``entrystart``, ``entrystop`` and ``is_data``.
+        NanoEvents with the metadata ``dataset``, ``filename``, ``file_label``, ``entrystart``, ``entrystop`` and
+        ``is_data``.
 
     Raises:
         InputFileError: the file is missing, truncated or corrupt, or has no tree of that name.
@@ -101,6 +111,7 @@ def open_events(
         "is_data": record.kind == "data",
         "entrystart": start or 0,
     }
+    metadata["file_label"] = label or path.rsplit("/", 1)[-1]
     metadata |= {"format": record.format, "weights": record.weights.model_dump() if record.weights else None}
     with translated_errors(path, record.tree), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
@@ -145,9 +156,16 @@ def translated_errors(path: str, tree: str) -> Iterator[None]:
             f"has no {error.key!r}",
             f"Check that it is a file of events with the tree {tree!r} and that it is whole.",
         ) from error
+    except ImportError as error:
+        package = REMOTE_PACKAGES.get(path.partition("://")[0], "the library that the message names")
+        raise InputFileError(
+            path, f"needs a library that is not installed ({_first_line(error)})", f"Run: pip install {package}"
+        ) from error
     except (uproot.DeserializationError, ValueError, EOFError, IndexError, AssertionError, OSError) as error:
         if isinstance(error, OSError) and not is_damage(path, error):
-            raise
+            raise InputFileError(
+                path, f"cannot be reached ({_first_line(error)})", "Check the address, the network and your rights."
+            ) from error
         raise InputFileError(
             path, f"is truncated or corrupt ({_first_line(error)})", "Download it again and compare its checksum."
         ) from error
@@ -218,7 +236,7 @@ def _flat_root_constant(path: str, tree: Any, record: DatasetRecord) -> float | 
         return None
     if column not in tree:
         raise InputFileError(path, f"has no branch {column}", "Correct weights.sum_weights of the dataset.")
-    return float(tree[column].array(entry_stop=1, library="np")[0])
+    return _one_number(path, column, tree[column].array(library="np"))
 
 
 def _file_constant(path: str, table: Any, record: DatasetRecord) -> float | None:
@@ -227,10 +245,15 @@ def _file_constant(path: str, table: Any, record: DatasetRecord) -> float | None
         return None
     if column not in table.columns:
         raise InputFileError(path, f"has no column {column}", "Correct weights.sum_weights of the dataset.")
-    values = table[column].unique()
-    if len(values) != 1 or not np.isfinite(values[0]):
+    return _one_number(path, column, table[column].to_numpy())
+
+
+def _one_number(path: str, column: str, values: npt.NDArray[np.floating]) -> float:
+    if not np.isfinite(values[0]) or np.any(values != values[0]):
         raise InputValueError(
-            path, f"column {column} is not one finite number in all rows", "Correct weights.sum_weights of the dataset."
+            path,
+            f"column {column} is not one finite number in all rows",
+            "Correct weights.sum_weights of the dataset, or do not join files with different sums",
         )
     return float(values[0])
 
@@ -239,11 +262,9 @@ def _read_table(path: str) -> Any:
     import pandas as pd
 
     with translated_errors(path, "Events"):
-        if path.endswith(".parquet"):
-            return pd.read_parquet(path)
-        if not path.endswith(".csv"):
+        if not path.endswith(FLAT_SUFFIXES):
             raise InputFileError(path, "is of a kind that is not read", f"Use one of {', '.join(FLAT_SUFFIXES)}.")
-        table = pd.read_csv(path)
+        table = pd.read_csv(path) if path.endswith(".csv") else pd.read_parquet(path)
     words = [str(name) for name in table.columns if table[name].dtype.kind not in "iufb" and len(table)]
     if words:
         raise InputFileError(path, f"column {words[0]} holds text, not numbers", "Correct the file.")

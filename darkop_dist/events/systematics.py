@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -77,6 +78,7 @@ def object_variations(
         if "jet_energy_resolution" in systematics:
             if not (has_column(events, "Jet.genJetIdx") and has_column(events, "GenJet.pt")):
                 note("jet_energy_resolution: no generator jets in the file: not varied")
+                variations.append(dataclasses.replace(nominal, name=f"jet_energy_resolution_{way}"))
                 continue
             matched = _matched_pt(events)
             shifted = jets.pt + sign * sizes.jet_energy_resolution * (jets.pt - matched)
@@ -89,14 +91,15 @@ def weight_variations(events: ak.Array, systematics: Sequence[str], note: Note) 
     """Factors on the event weight by variation name, each of shape (events,).
 
     Pile-up uses ``puWeight``, ``puWeightUp`` and ``puWeightDown``, as NanoAOD-tools writes them; the nominal
-    weight is under ``nominal``. Files without these columns are not reweighted, which is noted.
+    weight is under ``nominal``. Files without these columns are not reweighted, which is noted; their variations are
+    the nominal weights, so that they may stand beside files that have the columns.
     """
     factors = {"nominal": np.ones(len(events))}
     if "pileup_reweighting" not in systematics or (events.metadata or {}).get("is_data", False):
         return factors
     if not all(has_column(events, name) for name in ("puWeight", "puWeightUp", "puWeightDown")):
         note("pileup_reweighting: no puWeight columns in the file: not reweighted and not varied")
-        return factors
+        return factors | {f"pileup_reweighting_{way}": factors["nominal"] for way in ("up", "down")}
     central = np.asarray(ak.to_numpy(events.puWeight), dtype=np.float64)
     return {
         "nominal": central,

@@ -7,6 +7,7 @@ import traceback
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -67,7 +68,8 @@ def process_chunk(task: Task, processor: Any) -> ChunkResult:
     """
     chunk = task.chunk
     if chunk.stop == chunk.start:
-        return ChunkResult(_entry(task, "skipped", "the file holds no rows", 1), None)
+        weight = None if task.record.kind == "data" else chunk.file_sum_weights
+        return ChunkResult(_entry(task, "skipped", "the file holds no rows", 1, None, weight), None)
     reason = ""
     wall, cpu = time.perf_counter(), time.process_time()
     for attempt in range(1, task.retries + 2):
@@ -89,10 +91,11 @@ def process_chunk(task: Task, processor: Any) -> ChunkResult:
             if is_damage(chunk.path, error):
                 raise _unreadable(chunk, error) from error
             reason = f"{type(error).__name__}: {error}"
+            _opened.cache_clear()
             time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) if attempt <= task.retries else 0.0)
             continue
         except Exception as error:
-            if "uproot" in "".join(traceback.format_tb(error.__traceback__)[-3:]):
+            if _raised_by_uproot(error):
                 raise _unreadable(chunk, error) from error
             raise ChunkError(
                 f"the processor failed in chunk {chunk.name}\n{traceback.format_exc(limit=-6)}"
@@ -108,12 +111,26 @@ def process_chunk(task: Task, processor: Any) -> ChunkResult:
 def _open(task: Task) -> ak.Array:
     chunk = task.chunk
     if chunk.path.endswith(".root"):
-        return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=_opened(chunk.path))
-    return open_events(chunk.path, task.record, chunk.start, chunk.stop)
+        file = _opened(chunk.path, _state(chunk.path))
+        return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=file, label=chunk.label)
+    return open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Time of change and size of a local file, so that a file that was replaced is opened again."""
+    if "://" in path:
+        return 0, 0
+    found = Path(path).stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _raised_by_uproot(error: Exception) -> bool:
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.split(".")[0] == "uproot" for name in frames[-3:])
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str) -> Any:
+def _opened(path: str, state: tuple[int, int]) -> Any:  # noqa: ARG001  # the state is part of the cache's key
     """A ROOT file opened once per worker, not once per chunk."""
     return uproot.open(path)
 

@@ -88,6 +88,7 @@ def _in_this_process(tasks: Sequence[Task], processor: Any) -> Iterator[ChunkRes
 def _in_processes(tasks: Sequence[Task], processor: Any, workers: int) -> Iterator[ChunkResult]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
 
     payload = _by_value(processor)
     context = multiprocessing.get_context("spawn")
@@ -96,6 +97,11 @@ def _in_processes(tasks: Sequence[Task], processor: Any, workers: int) -> Iterat
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process died, most often for want of memory. Use fewer workers or smaller chunks "
+                "(execution.workers, execution.chunk_events)."
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

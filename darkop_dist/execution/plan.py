@@ -24,6 +24,7 @@ class Chunk:
         file_entries: entries of the whole file.
         file_sum_weights: sum of weights generated for the whole file, where the file says so.
         bytes: share of the file's size.
+        label: shortest end of the path that no other file of the dataset shares; the same on every machine.
     """
 
     index: int
@@ -34,11 +35,7 @@ class Chunk:
     file_entries: int
     file_sum_weights: float | None
     bytes: int
-
-    @property
-    def file_name(self) -> str:
-        """Name of the file without directories."""
-        return PurePosixPath(self.path).name
+    label: str
 
     @property
     def name(self) -> str:
@@ -77,6 +74,7 @@ def plan_chunks(datasets: Sequence[DatasetFiles], *, chunk_events: int, whole_fi
     chunks: list[Chunk] = []
     for dataset in datasets:
         entries = 0
+        labels = file_labels(dataset.paths)
         for path in dataset.paths:
             facts = inspect_file(path, dataset.record)
             entries += facts.entries
@@ -95,6 +93,7 @@ def plan_chunks(datasets: Sequence[DatasetFiles], *, chunk_events: int, whole_fi
                         file_entries=facts.entries,
                         file_sum_weights=facts.sum_weights,
                         bytes=round(facts.bytes * share),
+                        label=labels[path],
                     )
                 )
         if entries == 0:
@@ -104,3 +103,16 @@ def plan_chunks(datasets: Sequence[DatasetFiles], *, chunk_events: int, whole_fi
                 "Correct its files in the document.",
             )
     return tuple(chunks)
+
+
+def file_labels(paths: Sequence[str]) -> dict[str, str]:
+    """The shortest end of each path that no other path shares: mostly the file's name.
+
+    >>> file_labels(["data/0000/nano_1.root", "data/0001/nano_1.root"])["data/0001/nano_1.root"]
+    '0001/nano_1.root'
+    """
+    parts = {path: PurePosixPath(path).parts for path in paths}
+    depth = 1
+    while len({found[-depth:] for found in parts.values()}) < len(parts):
+        depth += 1
+    return {path: "/".join(found[-depth:]) for path, found in parts.items()}

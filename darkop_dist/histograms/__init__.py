@@ -11,7 +11,7 @@ Inputs: numpy arrays from processors. Outputs: ``Output`` per chunk, ``Histogram
 Files: histograms.json (UHI), candidates.parquet.
 """
 
-from darkop_dist.histograms.booking import NOMINAL, Observable, book, book_counts, slice_of
+from darkop_dist.histograms.booking import NOMINAL, Edges, Observable, book, book_counts, slice_of
 from darkop_dist.histograms.candidates import Candidates, candidates_of, load_candidates, save_candidates
 from darkop_dist.histograms.output import Output, OutputBuilder, merge_outputs
 from darkop_dist.histograms.store import HistogramSet, load_histograms, save_histograms
@@ -19,6 +19,7 @@ from darkop_dist.histograms.store import HistogramSet, load_histograms, save_his
 __all__ = [
     "NOMINAL",
     "Candidates",
+    "Edges",
     "HistogramSet",
     "Observable",
     "Output",

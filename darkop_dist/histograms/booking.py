@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
 
 import hist
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field
 
 NOMINAL = "nominal"
+
+
+def _increasing(edges: tuple[float, ...]) -> tuple[float, ...]:
+    if any(low >= high for low, high in pairwise(edges)):
+        raise ValueError("bin edges must increase")
+    return edges
+
+
+Edges = Annotated[tuple[float, ...], Field(min_length=2), AfterValidator(_increasing)]
+"""Bin edges in a processor's parameters: two or more, increasing."""
 
 
 @dataclass(frozen=True)

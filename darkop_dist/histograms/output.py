@@ -10,6 +10,7 @@ import hist
 import numpy as np
 import numpy.typing as npt
 
+from darkop_dist.errors import InputValueError
 from darkop_dist.histograms.booking import Observable, book, book_counts
 from darkop_dist.histograms.candidates import Candidates, empty_candidates
 
@@ -56,7 +57,22 @@ class OutputBuilder:
         values: npt.NDArray[np.floating],
         weights: npt.NDArray[np.float64],
     ) -> None:
-        """Fill values of one region and variation with generator weights; both of shape (events,)."""
+        """Fill values of one region and variation with generator weights; both of shape (events,).
+
+        Without events the region and variation are still known to the histogram afterwards.
+
+        Raises:
+            InputValueError: a value is not a number; it would end in the overflow.
+        """
+        bad = int(np.isnan(values).sum())
+        if bad:
+            raise InputValueError(
+                f"dataset {self.dataset}",
+                f"{bad} of {len(values)} values of {observable} in region {region} are not numbers",
+                "Correct the files, or select events where it is known",
+            )
+        if not len(values):
+            values, weights = np.zeros(1), np.zeros(1)
         self._histograms[observable].fill(self.dataset, region, variation, values, weight=weights)
 
     def count_scores(self, region: str, split: str, scores: npt.NDArray[np.float32]) -> None:

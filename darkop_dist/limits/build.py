@@ -88,6 +88,11 @@ def build_workspace(
         for region in regions
     ]
     _require_events(channels, backgrounds, chosen, regions, notes)
+    for channel in channels:
+        if channel.signal is not None:
+            expected = sum(template.values for template in channel.backgrounds.values())
+            total = np.broadcast_to(expected, channel.signal.values.shape)
+            _require_background(channel.name, channel.edges, total, channel.signal.values, "signal")
 
     filled = [channel for channel in channels if channel.spec["samples"]]
     spec = {
@@ -149,11 +154,9 @@ def _channel(
         modifiers += uncertainties.modifiers(signal, region, signal_template, notes)
         modifiers += signal_statistics(region, signal.name, signal_template)
         specs.append({"name": signal.name, "data": signal_template.values.tolist(), "modifiers": modifiers})
-    for low, high in _bins(edges, np.broadcast_to(expected <= 0, total.shape)):
-        notes.append(
-            f"region {region}, {low:g} to {high:g}: no background was simulated there, so its uncertainty is not "
-            "in the model; merge bins"
-        )
+    empty = np.broadcast_to(expected <= 0, total.shape)
+    for low, high in _bins(edges, empty):
+        notes.append(f"region {region}, {low:g} to {high:g}: neither background nor signal was simulated there")
     values = np.broadcast_to(expected, total.shape) if observed is None else observed
     return _Channel(
         region,
@@ -180,7 +183,7 @@ def _usable(template: Template, sample: str, region: str, edges: Floats, notes: 
     return Template(values, template.variances)
 
 
-def _require_background(region: str, edges: Floats, total: Floats, observed: Floats | None) -> None:
+def _require_background(region: str, edges: Floats, total: Floats, observed: Floats | None, what: str = "data") -> None:
     if observed is None:
         return
     if np.any(observed < 0):
@@ -189,7 +192,7 @@ def _require_background(region: str, edges: Floats, total: Floats, observed: Flo
     if impossible:
         shown = ", ".join(f"{low:g} to {high:g}" for low, high in impossible)
         raise StatisticsError(
-            f"region {region}: data but no expected background in the bins {shown}; merge these bins with their "
+            f"region {region}: {what} but no expected background in the bins {shown}; merge these bins with their "
             "neighbours (limits.bins in the document) or simulate more background"
         )
 

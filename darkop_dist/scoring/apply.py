@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -44,12 +43,12 @@ class ScoredRegion:
     observables: Mapping[str, npt.NDArray[np.float64]]
 
 
-def fill_scores(builder: OutputBuilder, file: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
+def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
     """Fill the score histogram, the integer counts per split and the candidates of one region.
 
     Args:
         builder: what the chunk fills.
-        file: path of the file; its name identifies candidates.
+        label: names the file on every machine.
         scores: shape (events,).
         scored: the events that were scored.
     """
@@ -64,7 +63,7 @@ def fill_scores(builder: OutputBuilder, file: str, scores: npt.NDArray[np.float3
         candidates_of(
             dataset=builder.dataset,
             region=scored.region,
-            file=Path(file).name,
+            file=label,
             splits=np.asarray(SPLITS)[scored.parts],
             numbers=scored.numbers,
             scores=scores,

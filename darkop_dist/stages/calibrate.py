@@ -16,6 +16,7 @@ from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.errors import StatisticsError, UnknownNameError
 from darkop_dist.events.read import open_events
 from darkop_dist.events.view import view_of
+from darkop_dist.execution.plan import file_labels
 from darkop_dist.histograms import load_candidates, save_candidates
 from darkop_dist.runs import write_json
 from darkop_dist.stages.context import RunContext
@@ -94,7 +95,10 @@ def write_displays(context: RunContext) -> None:
     """
     table = top_candidates(context, context.document.report.displays)
     records = {record.name: record for record in context.records}
-    files = {(entry.dataset, entry.file.rsplit("/", 1)[-1]): entry.file for entry in context.ledger.entries}
+    files: dict[tuple[str, str], str] = {}
+    for name in records:
+        paths = tuple(dict.fromkeys(entry.file for entry in context.ledger.entries if entry.dataset == name))
+        files |= {(name, label): path for path, label in file_labels(paths).items()}
     views: list[dict[str, Any]] = []
     for row in table.to_pylist():
         record = records[row["dataset"]]

@@ -94,6 +94,8 @@ def load_context(run: RunDirectory) -> RunContext:
     try:
         document = Document.model_validate_json(json.dumps(body["document"]), strict=True)
         records = tuple(DatasetRecord.model_validate(record) for record in body["records"])
+        regions = tuple(str(name) for name in body["regions"])
+        thresholds: Any = {name: tuple(cut) for name, cut in body["thresholds"].items()}
     except (KeyError, ValidationError) as error:
         raise InputFileError(str(run.document), f"is damaged ({error})", "Run the search again.") from error
     ledger = load_ledger(run.require(run.ledger, "darkop run"))
@@ -105,11 +107,11 @@ def load_context(run: RunDirectory) -> RunContext:
         run=run,
         document=document,
         records=records,
-        regions=tuple(body["regions"]),
+        regions=regions,
         ledger=ledger,
         histograms=histograms,
         cutflow=cutflow["cutflow"],
         notes=cutflow["notes"],
         scales=scales,
-        thresholds={name: tuple(cut) for name, cut in body["thresholds"].items()},
+        thresholds=thresholds,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
+from darkop_dist.errors import LedgerError
 from darkop_dist.execution import ChunkResult
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
@@ -99,9 +100,17 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
             result = run_events(search, run, scorer, planned=watch.planned, progress=watch.processed)
-        result.ledger.require_closed(request.accept_loss)
-        after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)
         fingerprint = scorer.fingerprint if scorer else None
+        try:
+            result.ledger.require_closed(request.accept_loss)
+        except LedgerError as error:
+            write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            kept = pending.finish().path
+            raise LedgerError(
+                f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
+                f"darkop calibrate {kept}, darkop limits {kept} --accept-loss DATASET, darkop report {kept}"
+            ) from error
+        after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)
         write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
         with stopwatch.stage("report"):
             watch.say("drawing the result page")

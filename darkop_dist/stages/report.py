@@ -23,6 +23,7 @@ from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
 from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
+from darkop_dist.stages.run_events import data_fraction
 
 WITHOUT_ITS_CUT = "signal without its cut"
 
@@ -111,6 +112,12 @@ def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterato
         yield "There are no collision data in this search: the observation is the background expectation (Asimov)."
     for result in results[:1]:
         yield from _fit_warnings(result)
+    fraction = data_fraction(context.records, context.ledger)
+    if fraction < 1.0:
+        yield (
+            f"Of the collision data {fraction:.2%} were processed: the luminosity is scaled by that, as if the lost "
+            "entries were a fair sample."
+        )
     for closure in context.ledger.closure():
         if closure.lost:
             yield f"{closure.dataset}: {closure.lost} of {closure.expected} entries were lost; the loss was accepted."

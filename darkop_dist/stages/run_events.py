@@ -79,8 +79,9 @@ def run_events(
 def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | None) -> dict[str, float]:
     """Factors from raw weights to expected events, by dataset: 1 for data.
 
-    The factor is xsec x k-factor x filter efficiency x luminosity / sum of weights of what was processed. Simulation
-    without cross section or luminosity stays at its raw weights.
+    The factor is xsec x k-factor x filter efficiency x luminosity / sum of weights of what was processed. If collision
+    data were lost, the luminosity counts by the fraction of their entries that was processed, which takes the loss for
+    a fair sample of the data. Simulation without cross section or luminosity stays at its raw weights.
 
     Args:
         search_records: the dataset records.
@@ -91,6 +92,7 @@ def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | 
         InputValueError: the sum of weights of a dataset is zero, negative or not finite.
     """
     sums = {closure.dataset: closure.sum_weights for closure in ledger.closure()}
+    lumi_ifb = None if lumi_ifb is None else lumi_ifb * data_fraction(search_records, ledger)
     scales = {}
     for record in search_records:
         scales[record.name] = 1.0
@@ -114,6 +116,14 @@ def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | 
         expected = record.xsec_pb * record.k_factor * record.filter_efficiency * lumi_ifb * 1000.0
         scales[record.name] = expected / sum_weights
     return scales
+
+
+def data_fraction(records: Any, ledger: Ledger) -> float:
+    """Fraction of the entries of collision data that was processed; 1 without collision data."""
+    names = {record.name for record in records if record.kind == "data"}
+    closures = [closure for closure in ledger.closure() if closure.dataset in names]
+    expected = sum(closure.expected for closure in closures)
+    return sum(closure.processed for closure in closures) / expected if expected else 1.0
 
 
 def _plain(cutflow: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -93,7 +93,21 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
             made = materialise(record, cache / "generated", workers=workers or loaded.document.execution.workers)
         files = resolve_files(made, path.parent, cache / "archives")
         datasets.append(DatasetFiles(made, tuple(str(file.path_or_url) for file in files)))
+    _refuse_shared_files(datasets)
     return Search(loaded, tuple(datasets), processor, parameters)
+
+
+def _refuse_shared_files(datasets: Sequence[DatasetFiles]) -> None:
+    owners: dict[str, str] = {}
+    for dataset in datasets:
+        for path in dataset.paths:
+            first = owners.setdefault(path, dataset.record.name)
+            if first != dataset.record.name:
+                raise InputFileError(
+                    path,
+                    f"belongs to the datasets {first} and {dataset.record.name}: its events would count twice",
+                    "Leave it in one of them.",
+                )
 
 
 def find_records(loaded: LoadedDocument) -> tuple[DatasetRecord, ...]:

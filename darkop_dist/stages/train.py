@@ -158,7 +158,9 @@ def _collect(search: Search, names: Sequence[str], spec: ModelInput, part: int |
     for chunk in plan:
         if chunk.stop == chunk.start:
             continue
-        events = processor.scored_events(open_events(chunk.path, records[chunk.dataset], chunk.start, chunk.stop))
+        events = processor.scored_events(
+            open_events(chunk.path, records[chunk.dataset], chunk.start, chunk.stop, label=chunk.label)
+        )
         if part is not None:
             events = events[_part_of(rule, chunk, events) == part]
         if len(events):
@@ -167,7 +169,7 @@ def _collect(search: Search, names: Sequence[str], spec: ModelInput, part: int |
 
 
 def _part_of(rule: SplitRule, chunk: Chunk, events: ak.Array) -> npt.NDArray[np.int8]:
-    return rule.assign(chunk.dataset, chunk.file_name, np.asarray(ak.to_numpy(events["entry"])))
+    return rule.assign(chunk.dataset, chunk.label, np.asarray(ak.to_numpy(events["entry"])))
 
 
 def _input_spec(training: Training) -> ModelInput:

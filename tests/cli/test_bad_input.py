@@ -173,3 +173,30 @@ def test_stage_on_a_directory_that_is_no_run(darkop: Command, tmp_path: Path) ->
     code, error = darkop("ledger", tmp_path / "nowhere")
     assert code == 2
     assert "no such run directory" in error
+
+
+def test_values_that_are_no_numbers(darkop: Command, write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, operator=None, anomaly_detection=None, signal_region=None)
+    table = pd.read_csv(tmp_path / "data.csv")
+    table.loc[3, "mtt"] = np.nan
+    table.to_csv(tmp_path / "data.csv", index=False)
+    outcome = darkop("run", document, "--output", tmp_path / "out")
+    check(outcome, 2, "dataset data: 1 of 800 values of mtt in region signal are not numbers", folder=tmp_path)
+
+
+def test_bin_edges_must_increase(darkop: Command, write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, parameters={"mtt_bins": [1000, 500, 2000]})
+    outcome = darkop("run", document, "--output", tmp_path / "out")
+    check(outcome, 2, "parameters.mtt_bins", "bin edges must increase", folder=tmp_path)
+
+
+def test_an_address_without_its_library(darkop: Command, document: Path, tmp_path: Path) -> None:
+    datasets_with(document, "data", files=["root://127.0.0.1:1//store/a.root"])
+    outcome = darkop("run", document, "--output", tmp_path / "out")
+    check(outcome, 2, "root://127.0.0.1:1//store/a.root", folder=tmp_path)
+
+
+def test_a_server_that_does_not_answer(darkop: Command, document: Path, tmp_path: Path) -> None:
+    datasets_with(document, "data", files=["http://127.0.0.1:9/a.root"])
+    outcome = darkop("run", document, "--output", tmp_path / "out")
+    check(outcome, 2, "http://127.0.0.1:9/a.root: cannot be reached", folder=tmp_path)

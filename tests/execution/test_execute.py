@@ -14,7 +14,9 @@ from distributed import LocalCluster
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import ChunkError, InputFileError, LedgerError, RunError
 from darkop_dist.execution import DatasetFiles, Execution, Task, execute, load_ledger, plan_chunks
+from darkop_dist.execution.plan import file_labels
 from darkop_dist.histograms import Observable, OutputBuilder
+from darkop_dist.stages.search import load_module
 
 RECORD = DatasetRecord(name="mc", kind="simulation", files=("x",))
 
@@ -163,3 +165,45 @@ def test_dataset_without_events(tmp_path: Path) -> None:
     record = RECORD.model_copy(update={"allow_empty": True})
     with pytest.raises(InputFileError, match="none of the 1 files of the dataset holds an event"):
         plan_chunks([DatasetFiles(record, (str(tmp_path / "a.root"),))], chunk_events=10, whole_files=False)
+
+
+def test_a_file_without_rows_still_counts_what_was_generated_for_it(tmp_path: Path) -> None:
+    record = RECORD.model_copy(update={"allow_empty": True})
+    for name, count in (("a", 20), ("b", 0)):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file["Events"] = {"mass": np.full(count, 0.2), "genWeight": np.ones(count)}
+            file["Runs"] = {"genEventSumw": np.array([1000.0]), "genEventCount": np.array([1000])}
+    paths = (str(tmp_path / "a.root"), str(tmp_path / "b.root"))
+    plan = plan_chunks([DatasetFiles(record, paths)], chunk_events=100, whole_files=False)
+    closure = execute([Task(chunk, record, 0, None) for chunk in plan], Masses()).ledger.closure()[0]
+    assert (closure.sum_weights, closure.files_without_weight) == (2000.0, 0)
+
+
+def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.root"
+    for mass in (0.2, 0.8):
+        with uproot.recreate(path) as file:
+            file["Events"] = {"mass": np.full(20, mass), "genWeight": np.ones(20)}
+        plan = plan_chunks([DatasetFiles(RECORD, (str(path),))], chunk_events=100, whole_files=False)
+        found = execute([Task(chunk, RECORD, 0, None) for chunk in plan], Masses()).output
+        assert found["histograms"]["mass"].values()[0, 0, 0].tolist() == ([20.0, 0.0] if mass == 0.2 else [0.0, 20.0])
+
+
+def test_files_of_one_name_in_several_directories_are_told_apart() -> None:
+    labels = file_labels(["d/0000/nano_1.root", "d/0001/nano_1.root", "d/0001/nano_2.root"])
+    assert sorted(labels.values()) == ["0000/nano_1.root", "0001/nano_1.root", "0001/nano_2.root"]
+    assert file_labels(["somewhere/a.root"]) == {"somewhere/a.root": "a.root"}
+
+
+def test_a_bug_below_a_directory_called_uproot_is_still_a_bug(tasks: tuple[Task, ...], tmp_path: Path) -> None:
+    source = tmp_path / "uproot-analysis" / "own.py"
+    source.parent.mkdir()
+    source.write_text("class Own:\n    def process(self, events):\n        return 1 / 0\n")
+    with pytest.raises(ChunkError, match="division by zero"):
+        execute(tasks[:1], load_module(source).Own())
+
+
+@pytest.mark.slow
+def test_a_process_that_dies(tasks: tuple[Task, ...]) -> None:
+    with pytest.raises(RunError, match="a worker process died"):
+        execute(tasks, Masses("die"), where="local", workers=2)

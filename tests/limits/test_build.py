@@ -129,11 +129,16 @@ def test_negative_and_missing_templates_are_noted(booked: Book, filled: Filled, 
     assert "sample wjets has no events in any region; dropped" in workspace.notes
 
 
-def test_bin_without_simulated_background_is_noted(booked: Book, filled: Filled, samples: list[FitSample]) -> None:
+def test_bin_with_signal_but_without_background_is_refused(
+    booked: Book, filled: Filled, samples: list[FitSample]
+) -> None:
     for dataset in ("data", "qcd", "ttbar"):
         filled[(dataset, "signal", "nominal")][4:] = [0, 0]
+    with pytest.raises(StatisticsError, match="signal but no expected background in the bins 3 to 4; merge"):
+        build_workspace(booked(filled), samples, signal="zprime", regions=["signal"])
+    filled[("zprime", "signal", "nominal")][4:] = [0, 0]
     workspace = build_workspace(booked(filled), samples, signal="zprime", regions=["signal"])
-    assert any("3 to 4: no background was simulated" in note for note in workspace.notes)
+    assert any("3 to 4: neither background nor signal" in note for note in workspace.notes)
 
 
 def test_variation_that_leaves_nothing_is_noted(booked: Book, filled: Filled, samples: list[FitSample]) -> None:

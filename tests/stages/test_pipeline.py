@@ -1,5 +1,6 @@
 """A search from its document to its page, and every stage again from the run directory."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkop_dist.errors import LedgerError, OutputError, StatisticsError
+from darkop_dist.errors import InputFileError, InputValueError, LedgerError, OutputError, StatisticsError
+from darkop_dist.execution import Ledger
 from darkop_dist.histograms import load_candidates, load_histograms
 from darkop_dist.limits import LimitsFile
 from darkop_dist.runs import RunDirectory
@@ -18,6 +20,7 @@ from darkop_dist.stages.context import load_context
 from darkop_dist.stages.limits import headlines, write_limits
 from darkop_dist.stages.pipeline import Request, run_search
 from darkop_dist.stages.report import write_report
+from darkop_dist.stages.run_events import normalisation_scales
 
 Write = Callable[..., Path]
 
@@ -142,12 +145,81 @@ def test_limits_refuse_an_open_ledger(run: RunDirectory) -> None:
     context = load_context(run)
     text = run.ledger.read_text()
     entry = context.ledger.entries[0]
-    import dataclasses
-
-    from darkop_dist.execution import Ledger
-
     lost = dataclasses.replace(entry, status="failed", reason="OSError: gone", entries=0)
     opened = dataclasses.replace(context, ledger=Ledger((lost, *context.ledger.entries[1:])))
     with pytest.raises(LedgerError, match=r"data: 800 of 800 entries lost[\s\S]*--accept-loss data"):
         write_limits(opened)
     assert run.ledger.read_text() == text
+
+
+def test_a_systematic_without_variations_is_said_not_dropped_silently(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, systematics=["luminosity", "jet_energy_scale"])
+    made = run_search(Request(document, tmp_path / "result"))
+    notes = LimitsFile.load(made.limits).results[0].notes
+    assert any("jet_energy_scale was asked for" in note and "not in the fit" in note for note in notes)
+    assert "jet_energy_scale was asked for" in (made.report / "index.html").read_text()
+
+
+def test_lost_data_scale_the_luminosity(run: RunDirectory) -> None:
+    context = load_context(run)
+    entry = context.ledger.entries[0]
+    half = dataclasses.replace(entry, index=99, start=400, status="failed", reason="OSError: gone", entries=0)
+    first = dataclasses.replace(entry, stop=400, entries=400)
+    ledger = Ledger((first, half, *context.ledger.entries[1:]))
+    scales = normalisation_scales(context.records, ledger, context.lumi_ifb)
+    assert scales["background"] == pytest.approx(0.5 * context.scales["background"])
+    assert scales["data"] == 1.0
+
+
+def test_an_open_ledger_keeps_the_events_for_later(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path)
+    source = tmp_path / "failing.py"
+    source.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).resolve().parents[2] / 'processors')!r})\n"
+        "from zprime import ZPrime, ZPrimeParameters\n"
+        "class Failing(ZPrime):\n"
+        "    def process(self, events):\n"
+        "        if events.metadata['dataset'] == 'data':\n"
+        "            raise OSError(5, 'the storage does not answer')\n"
+        "        return super().process(events)\n"
+    )
+    body = json.loads(document.read_text()) | {"processor": "failing.py:Failing", "execution": {"retries": 0}}
+    document.write_text(json.dumps(body))
+    with pytest.raises(LedgerError, match=r"data: 800 of 800 entries lost[\s\S]*kept in .*result"):
+        run_search(Request(document, tmp_path / "result"))
+    kept = RunDirectory(tmp_path / "result")
+    assert load_context(kept).ledger.closure()[0].lost == 800
+    assert not kept.limits.exists()
+
+
+def test_one_size_per_sample(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, operator=None, anomaly_detection=None)
+    body = json.loads(document.read_text())
+    twin = body["datasets"][1] | {"name": "background-2", "files": ["background-2.csv"], "sample": "background"}
+    (tmp_path / "background-2.csv").write_text((tmp_path / "background.csv").read_text())
+    body["datasets"].append(twin)
+    body["limits"]["normalisation"] = {"background-2": 0.1}
+    document.write_text(json.dumps(body))
+    with pytest.raises(InputValueError, match="the sample background is made of background, background-2"):
+        run_search(Request(document, tmp_path / "result"))
+
+
+def test_the_same_file_in_two_datasets_is_refused(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, operator=None, anomaly_detection=None)
+    body = json.loads(document.read_text())
+    body["datasets"].append(body["datasets"][1] | {"name": "again"})
+    document.write_text(json.dumps(body))
+    with pytest.raises(InputFileError, match=r"background\.csv: belongs to the datasets background and again"):
+        run_search(Request(document, tmp_path / "result"))
+
+
+def test_two_signals_with_a_size_each(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path, operator=None, anomaly_detection=None)
+    body = json.loads(document.read_text())
+    body["datasets"].append(body["datasets"][2] | {"name": "other", "files": ["other.csv"]})
+    (tmp_path / "other.csv").write_text((tmp_path / "signal.csv").read_text())
+    body["limits"] |= {"signal": ["signal", "other"], "normalisation": {"signal": 0.1, "background": 0.05}}
+    document.write_text(json.dumps(body))
+    made = run_search(Request(document, tmp_path / "result"))
+    assert [result.signal for result in LimitsFile.load(made.limits).results] == ["signal", "other"]
+    assert (made.path / "workspace-other.json").exists()
