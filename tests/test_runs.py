@@ -1,0 +1,74 @@
+"""The run directory: whole or not at all, and nothing of the user's is ever replaced unasked."""
+
+from pathlib import Path
+
+import pytest
+
+from darkop_dist.errors import InputFileError, OutputError
+from darkop_dist.runs import RunDirectory, file_sha256, read_json, start_run, write_atomically, write_json
+
+
+def test_nothing_appears_before_the_run_is_whole(tmp_path: Path) -> None:
+    pending = start_run(tmp_path / "a" / "result", force=False)
+    (pending.run.path / "ledger.json").write_text("{}")
+    assert not (tmp_path / "a" / "result").exists()
+    assert pending.finish().ledger.read_text() == "{}"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["result"]
+
+
+def test_an_abandoned_run_leaves_nothing(tmp_path: Path) -> None:
+    pending = start_run(tmp_path / "result", force=False)
+    (pending.run.path / "ledger.json").write_text("{}")
+    pending.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_replaced_only_with_force_and_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    first = start_run(tmp_path / "result", force=False)
+    first.run.provenance.write_text("first")
+    first.finish()
+    with pytest.raises(OutputError, match=r"exists already\. Choose another output, or replace it with --force"):
+        start_run(tmp_path / "result", force=False)
+    second = start_run(tmp_path / "result", force=True)
+    assert RunDirectory(tmp_path / "result").provenance.read_text() == "first"
+    second.run.provenance.write_text("second")
+    second.finish()
+    assert RunDirectory(tmp_path / "result").provenance.read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_no_run_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "thesis"
+    if kind == "file":
+        target.write_text("words")
+    else:
+        target.mkdir()
+        (target / "chapter.tex").write_text("words")
+    with pytest.raises(OutputError, match="is not a run directory"):
+        start_run(target, force=True)
+
+
+def test_json_keeps_its_schema(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", "darkop.test/1", {"x": 1})
+    assert read_json(tmp_path / "a.json", "darkop.test/1")["x"] == 1
+    with pytest.raises(InputFileError, match=r"has the schema 'darkop\.test/1', not 'darkop\.test/2'"):
+        read_json(tmp_path / "a.json", "darkop.test/2")
+    with pytest.raises(InputFileError, match=r"absent\.json: no such file"):
+        read_json(tmp_path / "absent.json", "darkop.test/1")
+    (tmp_path / "a.json").write_text('{"x":')
+    with pytest.raises(InputFileError, match="cannot be read as JSON"):
+        read_json(tmp_path / "a.json", "darkop.test/1")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", "old")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_atomically(tmp_path / "absent" / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
