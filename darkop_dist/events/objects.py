@@ -39,6 +39,7 @@ class ObjectCuts(BaseModel):
         pt_min: smallest transverse momentum in GeV, exclusive.
         abs_eta_max: largest absolute pseudorapidity, exclusive.
         ids: alternatives for the identification: the first whose column the file has is used.
+        isolation: alternatives for the isolation, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class ObjectCuts(BaseModel):
     pt_min: Annotated[float, Field(ge=0)]
     abs_eta_max: Annotated[float, Field(gt=0)] = 2.5
     ids: tuple[IdCut, ...] = ()
+    isolation: tuple[IdCut, ...] = ()
 
 
 def select_objects(events: ak.Array, collection: str, cuts: ObjectCuts, note: Note) -> ak.Array:
@@ -62,16 +64,23 @@ def select_objects(events: ak.Array, collection: str, cuts: ObjectCuts, note: No
     """
     objects = _collection(events, collection)
     passed = (objects.pt > cuts.pt_min) & (abs(objects.eta) < cuts.abs_eta_max)
-    identification = next((cut for cut in cuts.ids if has_column(events, f"{collection}.{cut.column}")), None)
-    if identification is not None:
-        values = objects[identification.column]
-        if identification.minimum is not None:
-            passed = passed & (values >= identification.minimum)
-        if identification.maximum is not None:
-            passed = passed & (values <= identification.maximum)
-    elif cuts.ids:
-        note(f"{collection}: no identification column of {', '.join(cut.column for cut in cuts.ids)}: none applied")
+    for purpose, alternatives in (("identification", cuts.ids), ("isolation", cuts.isolation)):
+        cut = next((cut for cut in alternatives if has_column(events, f"{collection}.{cut.column}")), None)
+        if cut is not None:
+            passed = passed & _passes(objects[cut.column], cut)
+        elif alternatives:
+            names = ", ".join(cut.column for cut in alternatives)
+            note(f"{collection}: no {purpose} column of {names}: none applied")
     return objects[passed]
+
+
+def _passes(values: ak.Array, cut: IdCut) -> ak.Array:
+    passed = values == values  # noqa: PLR0124  # NaN fails
+    if cut.minimum is not None:
+        passed = passed & (values >= cut.minimum)
+    if cut.maximum is not None:
+        passed = passed & (values <= cut.maximum)
+    return passed
 
 
 def away_from(objects: ak.Array, others: ak.Array, radius: float) -> ak.Array:
