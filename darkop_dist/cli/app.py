@@ -16,6 +16,8 @@ from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
@@ -125,4 +127,6 @@ def _run(application: typer.Typer) -> int:
     except (KeyboardInterrupt, typer.Abort):
         ERR.print("error: stopped; nothing was written")
         return EXIT_FAILURE
+    if status == INTERRUPTED:  # typer's own answer to Ctrl-C
+        ERR.print("error: stopped; nothing was written")
     return status if isinstance(status, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from darkop_dist.execution import ChunkResult
 
-OUT = Console(highlight=False, soft_wrap=True)
+WIDTH_OF_FILES = 160
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from darkop_dist.cli.console import OUT
 from darkop_dist.errors import InputFileError
@@ -53,7 +53,17 @@ def ledger(run: RunArgument) -> None:
     from darkop_dist.execution import load_ledger
 
     found = load_ledger(_directory(run).require(RunDirectory(run).ledger, "darkop run"))
-    table = Table("dataset", "files", "chunks", "failed", "expected", "processed", "lost", "sum of weights", "closed")
+    table = Table(
+        Column("dataset", no_wrap=True),
+        "files",
+        "chunks",
+        "failed",
+        "expected",
+        "processed",
+        "lost",
+        "sum of weights",
+        "closed",
+    )
     for row in found.closure():
         weights = "-" if row.sum_weights is None else f"{row.sum_weights:.6g}"
         numbers = (row.files, row.chunks, row.failed, row.expected, row.processed, row.lost)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +202,18 @@ def test_a_server_that_does_not_answer(darkop: Command, document: Path, tmp_path
     datasets_with(document, "data", files=["http://127.0.0.1:9/a.root"])
     outcome = darkop("run", document, "--output", tmp_path / "out")
     check(outcome, 2, "http://127.0.0.1:9/a.root: cannot be reached", folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_behind(write_search: Write, tmp_path: Path) -> None:
+    document = write_search(tmp_path)
+    program = "from darkop_dist.cli import main; main()"
+    command = [sys.executable, "-c", program, "run", str(document), "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while "training" not in (line := process.stdout.readline()):
+            assert line, "the run ended before it could be stopped"
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "error: stopped; nothing was written" in printed
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
