@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -72,6 +73,8 @@ def imported_libraries(path: Path) -> Iterator[str]:
 def tracked_files() -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("this is not a git checkout, so nothing says which files belong to the repository")
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed, so nothing says which files belong to the repository")
     done = subprocess.run(
         ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -156,10 +157,13 @@ def _captured_output() -> Iterator[Callable[[], str]]:
         text: list[str] = []
         saved = os.dup(1)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
+        flush = ctypes.CDLL(None).fflush  # C keeps what it prints to anything but a terminal until the process ends
+        flush(None)
         try:
             os.dup2(descriptor, 1)
             yield lambda: text[0]
         finally:
+            flush(None)
             os.dup2(saved, 1)
             os.close(saved)
             os.close(descriptor)

@@ -89,12 +89,24 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     for record in records:
         made = record
         if record.generated is not None:
-            say(f"generating {record.generated.events} events of {record.name} (kept in the cache)")
-            made = materialise(record, cache / "generated", workers=workers or loaded.document.execution.workers)
+            processes = workers or loaded.document.execution.workers
+            made = materialise(record, cache / "generated", workers=processes, progress=_announcing(record, say))
         files = resolve_files(made, path.parent, cache / "archives")
         datasets.append(DatasetFiles(made, tuple(str(file.path_or_url) for file in files)))
     _refuse_shared_files(datasets)
     return Search(loaded, tuple(datasets), processor, parameters)
+
+
+def _announcing(record: DatasetRecord, say: Say) -> Callable[[int], None]:
+    """Says once that events are generated; never if they come from the cache."""
+    said: list[str] = []
+
+    def progress(done: int) -> None:
+        if record.generated is not None and not said:
+            said.append(f"generating {record.name}: {done} of {record.generated.events} events done")
+            say(said[0])
+
+    return progress
 
 
 def _refuse_shared_files(datasets: Sequence[DatasetFiles]) -> None:
