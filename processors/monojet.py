@@ -23,7 +23,7 @@ from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
 from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
-from darkop_dist.scoring.apply import ScoredRegion, fill_scores, score_events
+from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
 
 Columns = dict[str, npt.NDArray[np.float64]]
@@ -172,15 +172,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk."""
-        metadata: dict[str, Any] = dict(events.metadata)
-        axis = self.scorer.score_axis if self.scorer else None
-        builder = OutputBuilder(
-            metadata["dataset"],
-            self.observables,
-            axis.edges if axis else (),
-            axis.label if axis else "score",
-            self.settings.candidates,
-        )
+        builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
         columns, masks, weights = self._evaluate(events, builder)
         if self.scorer is not None:
             self._fill_scores(events, builder, columns, masks, weights)

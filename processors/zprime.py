@@ -8,7 +8,7 @@ keeps the first row of each event (the hardest b-tagged jet), ``candidate: all``
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import awkward as ak
 import numpy as np
@@ -20,7 +20,7 @@ from darkop_dist.events.read import require_columns
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.weights import event_numbers, generator_weights
 from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
-from darkop_dist.scoring.apply import ScoredRegion, fill_scores, score_events
+from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
 
 COLUMNS = ("mtt", "mu_pt", "mu_abseta")
@@ -73,15 +73,7 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk, which must be a whole file: rows of one event must not be torn apart."""
-        metadata: dict[str, Any] = dict(events.metadata)
-        axis = self.scorer.score_axis if self.scorer else None
-        builder = OutputBuilder(
-            metadata["dataset"],
-            self.observables,
-            axis.edges if axis else (),
-            axis.label if axis else "score",
-            self.settings.candidates,
-        )
+        builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
         chosen, columns = self._select(events, builder)
         weights = generator_weights(events)[chosen]
         values = {name: column[chosen] for name, column in columns.items()}
@@ -89,8 +81,8 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
             builder.fill(observable.name, "signal", NOMINAL, values[observable.name], weights)
         if self.scorer is not None:
             numbers = {name: column[chosen] for name, column in event_numbers(events).items()}
-            label = str(metadata["file_label"])
-            parts = self.settings.split.assign(metadata["dataset"], label, event_entries(events)[chosen])
+            label = str(events.metadata["file_label"])
+            parts = self.settings.split.assign(builder.dataset, label, event_entries(events)[chosen])
             scores = score_events(self.scorer, events[chosen])
             fill_scores(builder, label, scores, ScoredRegion("signal", numbers, weights, parts, values))
         return builder.output()

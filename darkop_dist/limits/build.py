@@ -88,11 +88,7 @@ def build_workspace(
         for region in regions
     ]
     _require_events(channels, backgrounds, chosen, regions, notes)
-    for channel in channels:
-        if channel.signal is not None:
-            expected = sum(template.values for template in channel.backgrounds.values())
-            total = np.broadcast_to(expected, channel.signal.values.shape)
-            _require_background(channel.name, channel.edges, total, channel.signal.values, "signal")
+    _require_background_under_signal(channels)
 
     filled = [channel for channel in channels if channel.spec["samples"]]
     spec = {
@@ -195,6 +191,15 @@ def _require_background(region: str, edges: Floats, total: Floats, observed: Flo
             f"region {region}: {what} but no expected background in the bins {shown}; merge these bins with their "
             "neighbours (limits.bins in the document) or simulate more background"
         )
+
+
+def _require_background_under_signal(channels: Sequence[_Channel]) -> None:
+    """A bin with signal and no background would exclude any signal with a handful of events."""
+    for channel in channels:
+        if channel.signal is not None:
+            expected = sum(template.values for template in channel.backgrounds.values())
+            total = np.broadcast_to(expected, channel.signal.values.shape)
+            _require_background(channel.name, channel.edges, total, channel.signal.values, "signal")
 
 
 def _require_events(

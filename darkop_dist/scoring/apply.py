@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import awkward as ak
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from darkop_dist.events.representations import represent
 from darkop_dist.events.split import SPLITS
 from darkop_dist.events.weights import Numbers
-from darkop_dist.histograms.booking import NOMINAL
+from darkop_dist.histograms.booking import NOMINAL, Observable
 from darkop_dist.histograms.candidates import candidates_of
 from darkop_dist.histograms.output import OutputBuilder
 from darkop_dist.scoring.contract import Scorer
@@ -41,6 +41,17 @@ class ScoredRegion:
     weights: npt.NDArray[np.float64]
     parts: npt.NDArray[np.int8]
     observables: Mapping[str, npt.NDArray[np.float64]]
+
+
+def output_builder(
+    events: ak.Array, observables: Sequence[Observable], scorer: Scorer | None, most_candidates: int
+) -> OutputBuilder:
+    """What a processor fills for a chunk; the score's histograms are booked if there is a scorer."""
+    dataset = str(events.metadata["dataset"])
+    if scorer is None:
+        return OutputBuilder(dataset, observables, most_candidates=most_candidates)
+    axis = scorer.score_axis
+    return OutputBuilder(dataset, observables, axis.edges, axis.label, most_candidates)
 
 
 def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
