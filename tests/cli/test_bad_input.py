@@ -207,7 +207,9 @@ def test_a_server_that_does_not_answer(darkop: Command, document: Path, tmp_path
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing_behind(write_search: Write, tmp_path: Path) -> None:
     document = write_search(tmp_path)
-    program = "from darkop_dist.cli import main; main()"
+    # A shell that starts the tests in the background has them ignore SIGINT, which children inherit.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from darkop_dist.cli import main; main()"
     command = [sys.executable, "-c", program, "run", str(document), "--output", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while "training" not in (line := process.stdout.readline()):
