@@ -130,6 +130,17 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     Parameters = MonoJetParameters
     whole_files = False
     regions = REGIONS
+    region_columns = (
+        "recoil",
+        "MET",
+        "jet_pt",
+        "jet_eta",
+        "charged_fraction",
+        "neutral_fraction",
+        "min_dphi",
+        "b_jets",
+        "dimuon_mass",
+    )
 
     def __init__(self, settings: SearchSettings[MonoJetParameters], scorer: Scorer | None = None) -> None:
         """Prepare for any number of chunks.

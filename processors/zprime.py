@@ -50,6 +50,7 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
     Parameters = ZPrimeParameters
     whole_files = True
     regions = ("signal",)
+    region_columns = COLUMNS
 
     def __init__(self, settings: SearchSettings[ZPrimeParameters], scorer: Scorer | None = None) -> None:
         """Prepare for any number of chunks.

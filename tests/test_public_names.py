@@ -8,6 +8,7 @@ import pytest
 
 import darkop_dist as do
 from darkop_dist.errors import InputFileError, StatisticsError, UnknownNameError
+from darkop_dist.events.view import view_of
 
 CATALOGUE = """
 schema_version = 1
@@ -69,3 +70,4 @@ def test_detector_finds_sorted_anomalies(events: ak.Array) -> None:
 def test_event_display_is_written(events: ak.Array, tmp_path: Path) -> None:
     do.visualize_event(events[0], save_path=tmp_path / "event.png")
     assert (tmp_path / "event.png").stat().st_size > 10_000
+    assert view_of(events[0]).experiment == "simulation"

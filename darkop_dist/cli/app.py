@@ -43,6 +43,8 @@ def top(
 ) -> None:
     """Dark-sector searches on public LHC data, from collision files to a limit."""
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    if not verbose:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if show_version:
         OUT.print(f"darkop-dist {version()}")
         raise typer.Exit
@@ -90,14 +92,24 @@ def train(
 
 @app.command()
 def check(document: DocumentArgument) -> None:
-    """Check a document, its datasets and its parameters without running anything."""
+    """Check a document, its parameters, datasets, files and checkpoint without reading an event."""
+    from darkop_dist.catalogue.files import resolve_files
     from darkop_dist.config import check_datasets, check_parameters, load_document
-    from darkop_dist.stages.search import find_records, load_processor
+    from darkop_dist.operators.checkpoint import find_checkpoint
+    from darkop_dist.stages.search import cache_directory, check_signal_region, find_records, load_processor
 
     loaded = load_document(document)
-    check_parameters(loaded, load_processor(loaded).Parameters)
+    processor = load_processor(loaded)
+    check_parameters(loaded, processor.Parameters)
+    check_signal_region(loaded, processor)
     records = find_records(loaded)
     check_datasets(loaded, records)
+    for record in records:
+        if record.generated is None:
+            resolve_files(record, document.parent, cache_directory() / "archives")
+    operator = loaded.document.operator
+    if operator is not None and operator.checkpoint is not None:
+        find_checkpoint(operator.checkpoint)
     OUT.print(f"{document}: no mistake; {len(records)} datasets", markup=False)
 
 

@@ -11,6 +11,9 @@ from rich.table import Column, Table
 
 from darkop_dist.catalogue.search import load_catalogue
 from darkop_dist.cli.console import OUT
+from darkop_dist.errors import UnknownNameError
+
+EXPERIMENTS = {"cms": "CMS", "atlas": "ATLAS", "simulation": "simulation"}
 
 app = typer.Typer(no_args_is_help=True, help="Datasets of the catalogue.")
 
@@ -23,6 +26,9 @@ def list_datasets(
     catalogue: CatalogueOption = None,
 ) -> None:
     """List the datasets."""
+    if experiment is not None and experiment.casefold() not in EXPERIMENTS:
+        raise UnknownNameError("experiment", experiment, EXPERIMENTS.values(), "The catalogue has CMS and simulation.")
+    experiment = None if experiment is None else EXPERIMENTS[experiment.casefold()]
     table = Table(Column("name", no_wrap=True), "kind", "events", "files", "title")
     for record in load_catalogue(catalogue or ()).list_datasets(experiment):
         events = record.generated.events if record.generated else record.events

@@ -33,8 +33,6 @@ def generate(
     target = output or Path(f"{name}.root")
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already. Choose another file, or replace it with --force.")
-    unfinished = target.with_name(f".{target.stem}.partial.root")
-    unfinished.unlink(missing_ok=True)
     made = generate_sample(
         name,
         events,

@@ -36,8 +36,8 @@ class Document(BaseModel):
     """What is searched for, in a few sentences."""
     lumi_ifb: Annotated[float, Field(gt=0)] | None = None
     """Integrated luminosity in 1/fb to which simulation is normalised."""
-    energy_tev: Annotated[float, Field(gt=0)] = 13.0
-    """Centre-of-mass energy in TeV, for plots."""
+    energy_tev: Annotated[float, Field(gt=0)] | None = 13.0
+    """Centre-of-mass energy in TeV, for plots; null where the data are of several."""
     datasets: Annotated[tuple[DatasetEntry, ...], Field(min_length=1)]
     """What to read: names or patterns of the catalogue, files, or records written out here."""
     catalogue: tuple[Path, ...] = ()

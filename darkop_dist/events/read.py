@@ -111,6 +111,7 @@ def open_events(
         "is_data": record.kind == "data",
         "entrystart": start or 0,
     }
+    metadata["experiment"] = record.experiment
     metadata["file_label"] = label or path.rsplit("/", 1)[-1]
     metadata |= {"format": record.format, "weights": record.weights.model_dump() if record.weights else None}
     with translated_errors(path, record.tree), warnings.catch_warnings():

@@ -122,7 +122,7 @@ class EventView:
 def view_of(
     event: ak.Record | ak.Array,
     *,
-    experiment: str = "CMS",
+    experiment: str | None = None,
     min_pt_gev: Mapping[ObjectKind, float] = MIN_PT_GEV,
 ) -> EventView:
     """Take the displayed objects out of one NanoEvents event.
@@ -133,7 +133,7 @@ def view_of(
 
     Args:
         event: one NanoEvents record, or NanoEvents of length one.
-        experiment: ``CMS``, ``ATLAS`` or ``simulation``.
+        experiment: ``CMS``, ``ATLAS`` or ``simulation``; what the events' metadata say by default, else CMS.
         min_pt_gev: thresholds in GeV; a kind that is absent has none.
 
     Returns:
@@ -148,6 +148,8 @@ def view_of(
         if event.ndim != 1 or len(event) != 1:
             raise InputValueError("events", f"{len(event)} events, where one is displayed", "Index one: events[i].")
         event = event[0]
+    if experiment is None:
+        experiment = str((getattr(event, "metadata", None) or {}).get("experiment", "CMS"))
     found: list[DisplayObject] = []
     for kind, names in COLLECTIONS.items():
         collection = next((event[name] for name in names if name in event.fields), None)

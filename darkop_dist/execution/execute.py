@@ -17,6 +17,7 @@ from darkop_dist.histograms.output import Output, merge_outputs
 
 Progress = Callable[[ChunkResult], None]
 TASKS_IN_FLIGHT_PER_WORKER = 4
+WAIT_FOR_WORKERS_S = 30
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,12 @@ def _client(where: str, workers: int) -> Iterator[Any]:
                 f"no Dask scheduler answers at {address} ({error}). Start one, or use where: dask."
             ) from error
         with client:
+            try:
+                client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS_S)
+            except TimeoutError as error:
+                raise RunError(
+                    f"the Dask scheduler at {address} has had no worker for {WAIT_FOR_WORKERS_S} s. Start workers."
+                ) from error
             yield client
         return
     cluster = LocalCluster(

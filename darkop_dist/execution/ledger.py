@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from darkop_dist.errors import InputFileError, LedgerError
+from darkop_dist.errors import InputFileError, LedgerError, UnknownNameError
 from darkop_dist.runs import read_json, write_json
 
 SCHEMA = "darkop.ledger/1"
@@ -114,9 +114,12 @@ class Ledger:
             accepted: datasets whose loss the user accepts by name.
 
         Raises:
+            UnknownNameError: an accepted name is no dataset of the run.
             LedgerError: names each open dataset, what it lost and why.
         """
-        accepted = set(accepted)
+        accepted, known = set(accepted), [closure.dataset for closure in self.closure()]
+        for name in sorted(accepted.difference(known)):
+            raise UnknownNameError("dataset", name, known, f"The run has {', '.join(known)}.")
         missing = [c for c in self.closure() if not c.closed and c.dataset not in accepted]
         if not missing:
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import LedgerError
+from darkop_dist.errors import LedgerError, UnknownNameError
 from darkop_dist.execution import ChunkResult
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
@@ -93,6 +93,7 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             output = request.output or _output_of(request.document)
             pending = start_run(output, force=request.force)
             search = prepare_search(request.document, say=watch.say)
+            _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
         run = pending.run
         with stopwatch.stage("operator"):
@@ -151,6 +152,13 @@ def operator_of(search: Search, run: RunDirectory, watch: Monitor) -> Scorer | N
         return resolve(operator.checkpoint, operator.serve)
     trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
     return resolve(trained.directory, operator.serve)
+
+
+def _require_datasets(search: Search, accepted: Sequence[str]) -> None:
+    names = [record.name for record in search.records]
+    for name in accepted:
+        if name not in names:
+            raise UnknownNameError("dataset", name, names, f"The document has {', '.join(names)}.")
 
 
 def _checkpoint_name(document: Document) -> str:

@@ -127,12 +127,29 @@ def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterato
                 "and do not say how many events were generated for them. The sum of weights is too small without "
                 "them, and the yield too large."
             )
+    yield from _normalisation_warnings(context)
     for dataset, notes in context.notes.items():
         for text, events in notes.items():
             yield f"{dataset}: {text} ({events} events)."
     for note in dict.fromkeys(note for result in results for note in result.notes):
         signals = [result.signal for result in results if note in result.notes]
         yield f"Model{'' if len(signals) == len(results) else ' of ' + ', '.join(signals)}: {note}."
+
+
+def _normalisation_warnings(context: RunContext) -> Iterator[str]:
+    region = context.regions[0]
+    for record in context.records:
+        steps = context.cutflow.get(record.name, {}).get(region, [])
+        if record.kind == "data" or not steps:
+            continue
+        if record.xsec_pb is None or context.lumi_ifb is None:
+            yield f"{record.name} is not normalised (no cross section or luminosity): its events have raw weights."
+        elif steps[-1][1] == 0 and context.role(record) == "background" and steps[0][1]:
+            one = context.scales[record.name] * steps[0][2] / steps[0][1]
+            yield (
+                f"{record.name}: none of {steps[0][1]} events is selected in region {region}. One would stand for "
+                f"{one:.3g}, so up to {3 * one:.2g} events (95% CL) may be missing from the background."
+            )
 
 
 def _fit_warnings(result: SignalResult) -> Iterator[str]:
@@ -334,7 +351,7 @@ def _ledger(context: RunContext) -> Iterator[content.LedgerRow]:
         own = [e for e in context.ledger.entries if e.dataset == closure.dataset]
         retried, empty = (sum(e.status == status for e in own) for status in ("retried", "skipped"))
         notes = [f"{retried} chunks retried"] if retried else []
-        notes += [f"{empty} files without rows"] if empty else []
+        notes += [f"{empty} file{'s' if empty > 1 else ''} without rows"] if empty else []
         reasons = sorted({e.reason for e in own if e.status in ("retried", "failed")})
         yield content.LedgerRow(
             dataset=closure.dataset,

@@ -25,7 +25,7 @@ from darkop_dist.config import (
     load_document,
     parse_processor,
 )
-from darkop_dist.errors import InputFileError, UnknownNameError
+from darkop_dist.errors import DocumentError, InputFileError, UnknownNameError, nearest_names
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import materialise
 
@@ -82,6 +82,7 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     loaded = load_document(path)
     processor = load_processor(loaded)
     parameters = check_parameters(loaded, processor.Parameters)
+    check_signal_region(loaded, processor)
     records = find_records(loaded)
     check_datasets(loaded, records)
     cache = cache_directory()
@@ -95,6 +96,27 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
         datasets.append(DatasetFiles(made, tuple(str(file.path_or_url) for file in files)))
     _refuse_shared_files(datasets)
     return Search(loaded, tuple(datasets), processor, parameters)
+
+
+def check_signal_region(loaded: LoadedDocument, processor: type[Any]) -> None:
+    """Refuse a signal region that the processor would not apply.
+
+    A processor names the columns that it evaluates the region on in ``region_columns``.
+
+    Raises:
+        DocumentError: the processor applies no region, or has no column of that name.
+    """
+    selection = loaded.document.signal_region
+    if selection is None:
+        return
+    known = tuple(getattr(processor, "region_columns", ()))
+    folded = {name.casefold() for name in known}
+    unknown = [name for name in selection.observables if name.casefold() not in folded]
+    if unknown:
+        columns = f"must use its columns {', '.join(known)}" if known else "it applies none (no region_columns)"
+        message = f"{processor.__name__} cannot cut on {', '.join(unknown)}: {columns}"
+        mistake = loaded.mistake(("signal_region",), message, nearest_names(unknown[0], known))
+        raise DocumentError(str(loaded.source), [mistake])
 
 
 def _announcing(record: DatasetRecord, say: Say) -> Callable[[int], None]:

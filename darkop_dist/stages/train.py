@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from darkop_dist.config import Training
-from darkop_dist.errors import InputValueError
+from darkop_dist.errors import InputFileError, InputValueError
 from darkop_dist.events.read import open_events
 from darkop_dist.events.representations import represent
 from darkop_dist.events.settings import SearchSettings
@@ -84,11 +84,14 @@ def train_operator(search: Search, directory: Path, *, name: str, say: Say = lam
         say: is told what is going on.
 
     Raises:
+        InputFileError: the document trains no operator.
         InputValueError: too few events are left to train on.
     """
     operator = search.document.operator
     if operator is None or operator.train is None:
-        raise ValueError("the document trains no operator")
+        raise InputFileError(
+            str(search.loaded.source), "trains no operator", "Add operator.train, see jobs/cylinder_fno_v1.yml."
+        )
     training = operator.train
     spec = _input_spec(training)
     background = dataset_names(search.records, training.datasets)

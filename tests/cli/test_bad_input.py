@@ -160,6 +160,7 @@ def test_a_bug_in_the_processor_is_a_failure(darkop: Command, document: Path, tm
         "    def process(self, events): return 1 / 0\n"
     )
     body = json.loads(document.read_text()) | {"processor": "broken.py:Broken", "parameters": {}}
+    del body["signal_region"]
     document.write_text(json.dumps(body))
     code, error = darkop("run", document, "--output", tmp_path / "out")
     assert code == 1
@@ -219,3 +220,31 @@ def test_ctrl_c_leaves_nothing_behind(write_search: Write, tmp_path: Path) -> No
     assert process.returncode == 130
     assert "error: stopped; nothing was written" in printed
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_signal_region_that_would_not_be_applied(
+    darkop: Command, write_search: Write, tmp_path: Path, command: str
+) -> None:
+    document = write_search(tmp_path, signal_region="masss > 400 GeV")
+    code, error = darkop(command, document)
+    assert code == 2
+    assert "signal_region: ZPrime cannot cut on masss: must use its columns mtt, mu_pt, mu_abseta" in error
+
+
+def test_check_finds_missing_files_and_checkpoints(darkop: Command, document: Path, tmp_path: Path) -> None:
+    (tmp_path / "signal.csv").rename(tmp_path / "elsewhere.csv")
+    code, error = darkop("check", document)
+    assert (code, "signal.csv" in error) == (2, True)
+    (tmp_path / "elsewhere.csv").rename(tmp_path / "signal.csv")
+    body = json.loads(document.read_text()) | {"operator": {"checkpoint": "cylinder-fno-v2"}}
+    document.write_text(json.dumps(body))
+    code, error = darkop("check", document)
+    assert (code, "Did you mean cylinder-fno-v1" in error) == (2, True)
+
+
+def test_train_without_training_and_loss_of_an_unknown_dataset(darkop: Command, document: Path, tmp_path: Path) -> None:
+    code, error = darkop("train", document, "--output", tmp_path / "model")
+    assert (code, "trains no operator" in error) == (2, True)
+    code, error = darkop("run", document, "--output", tmp_path / "out", "--accept-loss", "dta")
+    assert (code, "unknown dataset 'dta'. Did you mean data?" in error) == (2, True)
