@@ -18,6 +18,7 @@ from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
 from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
 from darkop_dist.report import content, page
+from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
@@ -148,7 +149,7 @@ def _normalisation_warnings(context: RunContext) -> Iterator[str]:
             one = context.scales[record.name] * steps[0][2] / steps[0][1]
             yield (
                 f"{record.name}: none of {steps[0][1]} events is selected in region {region}. One would stand for "
-                f"{one:.3g}, so up to {3 * one:.2g} events (95% CL) may be missing from the background."
+                f"{number(one)}, so up to {number(3 * one)} events (95% CL) may be missing from the background."
             )
 
 
