@@ -61,6 +61,15 @@ def inspect_file(path: str, record: DatasetRecord) -> FileFacts:
         InputFileError: the file is missing, truncated or corrupt, has no tree of that name, lacks the column that
             holds the sum of weights, or is empty although its record does not allow that.
     """
+    try:
+        return _facts_of(path, record)
+    except OSError as error:
+        raise InputFileError(
+            path, f"cannot be reached ({_first_line(error)})", "Check the address, the network and your rights."
+        ) from error
+
+
+def _facts_of(path: str, record: DatasetRecord) -> FileFacts:
     size = Path(path).stat().st_size if Path(path).exists() else 0
     if path.endswith(".root"):
         entries, sum_weights, generated = _inspect_root(path, record)
@@ -164,9 +173,7 @@ def translated_errors(path: str, tree: str) -> Iterator[None]:
         ) from error
     except (uproot.DeserializationError, ValueError, EOFError, IndexError, AssertionError, OSError) as error:
         if isinstance(error, OSError) and not is_damage(path, error):
-            raise InputFileError(
-                path, f"cannot be reached ({_first_line(error)})", "Check the address, the network and your rights."
-            ) from error
+            raise  # another try may help, so whoever processes chunks decides
         raise InputFileError(
             path, f"is truncated or corrupt ({_first_line(error)})", "Download it again and compare its checksum."
         ) from error

@@ -113,6 +113,7 @@ def file_labels(paths: Sequence[str]) -> dict[str, str]:
     """
     parts = {path: PurePosixPath(path).parts for path in paths}
     depth = 1
-    while len({found[-depth:] for found in parts.values()}) < len(parts):
+    longest = max(map(len, parts.values()), default=0)
+    while depth < longest and len({found[-depth:] for found in parts.values()}) < len(parts):
         depth += 1
     return {path: "/".join(found[-depth:]) for path, found in parts.items()}

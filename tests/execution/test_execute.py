@@ -9,6 +9,7 @@ import dask
 import numpy as np
 import pytest
 import uproot
+from coffea.nanoevents import NanoEventsFactory
 from distributed import LocalCluster
 
 from darkop_dist.config import DatasetRecord
@@ -192,6 +193,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
 def test_files_of_one_name_in_several_directories_are_told_apart() -> None:
     labels = file_labels(["d/0000/nano_1.root", "d/0001/nano_1.root", "d/0001/nano_2.root"])
     assert sorted(labels.values()) == ["0000/nano_1.root", "0001/nano_1.root", "0001/nano_2.root"]
+    assert len(file_labels(["d/a.root", "d//a.root"])) == 2
     assert file_labels(["somewhere/a.root"]) == {"somewhere/a.root": "a.root"}
 
 
@@ -207,3 +209,18 @@ def test_a_bug_below_a_directory_called_uproot_is_still_a_bug(tasks: tuple[Task,
 def test_a_process_that_dies(tasks: tuple[Task, ...]) -> None:
     with pytest.raises(RunError, match="a worker process died"):
         execute(tasks, Masses("die"), where="local", workers=2)
+
+
+def test_a_transient_error_while_opening_is_retried(tasks: tuple[Task, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = NanoEventsFactory.from_root
+
+    def failing_once(*arguments: object, **options: object) -> NanoEventsFactory:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(5, "the storage does not answer")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(NanoEventsFactory, "from_root", failing_once)
+    entry = execute(tasks[:1], Masses()).ledger.entries[0]
+    assert (entry.status, entry.attempts) == ("retried", 2)
