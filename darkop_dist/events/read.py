@@ -19,7 +19,9 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
+from darkop_dist.events.columns import time_columns
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.phases import READ, phase
 
 REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
 FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
@@ -126,7 +128,7 @@ def open_events(
     metadata["experiment"] = record.experiment
     metadata["file_label"] = label or path.rsplit("/", 1)[-1]
     metadata |= {"format": record.format, "weights": record.weights.model_dump() if record.weights else None}
-    with translated_errors(path, record.tree), warnings.catch_warnings():
+    with phase(READ), translated_errors(path, record.tree), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
         if path.endswith(".root"):
             directory = file if file is not None else uproot.open(path)
@@ -147,7 +149,7 @@ def open_events(
             columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
             source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
             factory = NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata)
-        return factory.events()
+        return time_columns(factory).events()
 
 
 @contextmanager

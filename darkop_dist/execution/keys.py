@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.execution.plan import Chunk
 
-ROOMS = ("config", "events", "histograms", "scoring", "execution/chunk.py")
+ROOMS = ("config/datasets.py", "config/selection.py", "events", "histograms", "scoring", "execution/chunk.py")
 LIBRARIES = ("coffea", "awkward", "uproot", "numpy", "numba", "hist", "boost-histogram", "torch")
 READ_FROM_RECORD = ("name", "experiment", "kind", "format", "tree", "weights")
 
