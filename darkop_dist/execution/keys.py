@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -59,7 +60,10 @@ def run_key(processor: Any, fingerprint: str | None) -> RunKey:
         processor: has ``process(events)``; its attributes are its settings.
         fingerprint: of the operator; None without one.
     """
-    parts = {f"processor {path.name}": _hash_file(path) for path in own_sources(type(processor).__module__)}
+    sources = own_sources(type(processor).__module__)
+    parts = {f"processor {path.name}": _hash_file(path) for path in sources}
+    if not sources:  # a class of a notebook, or of an installed package
+        parts["processor"] = hashlib.sha256(cloudpickle.dumps(type(processor))).hexdigest()
     parts |= {"settings": _hash(_plain(_settings(processor))), "operator": fingerprint or "none"}
     parts |= {f"darkop-dist {room}": _hash_room(room) for room in ROOMS}
     for library in LIBRARIES:
@@ -113,6 +117,19 @@ def own_sources(module: str) -> tuple[Path, ...]:
         found[path] = None
         waiting += [origin for name in _imports(path, package) if (origin := _origin(name)) is not None]
     return tuple(sorted(found))
+
+
+def own_modules(module: str) -> tuple[ModuleType, ...]:
+    """The imported modules that have to travel with a processor: its own, and the user's that it imports.
+
+    Args:
+        module: name of the processor's module.
+    """
+    if module == "__main__" or module not in sys.modules or module.split(".")[0] == "darkop_dist":
+        return ()
+    sources = {str(path) for path in own_sources(module)}
+    found = {name: value for name, value in sys.modules.items() if getattr(value, "__file__", None) in sources}
+    return tuple((found | {module: sys.modules[module]}).values())
 
 
 def _imports(path: Path, package: str) -> Iterator[str]:
