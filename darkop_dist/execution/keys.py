@@ -65,7 +65,7 @@ def run_key(processor: Any, fingerprint: str | None) -> RunKey:
     if not sources:  # a class of a notebook, or of an installed package
         parts["processor"] = hashlib.sha256(cloudpickle.dumps(type(processor))).hexdigest()
     parts |= {"settings": _hash(_plain(_settings(processor))), "operator": fingerprint or "none"}
-    parts |= {f"darkop-dist {room}": _hash_room(room) for room in ROOMS}
+    parts |= {f"darkop-dist {room}": hash_room(room) for room in ROOMS}
     for library in LIBRARIES:
         try:
             parts[library] = metadata.version(library)
@@ -190,7 +190,8 @@ def _plain(value: Any) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _hash_room(room: str) -> str:
+def hash_room(room: str) -> str:
+    """Hash of the source of a room of this package, such as ``events``, or of one file in it."""
     place = Path(__file__).parents[1] / room
     files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     return _hash({file.relative_to(place.parent).as_posix(): _hash_file(file) for file in files})
