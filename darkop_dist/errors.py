@@ -9,6 +9,8 @@
     │   │   └── UnreachableFileError  a file that did not answer, however often it was asked
     │   ├── InputValueError       values in the input that cannot be used: NaN or negative total weights
     │   ├── OutputError           an output that exists already or cannot be written
+    │   ├── UnpackableError       a result of a processor that cannot be kept in a file
+    │   ├── MergeError            results of two chunks that cannot be added
     │   ├── StatisticsError       a statistical statement that the input does not support
     │   └── MissingExtraError     an optional dependency that is not installed
     └── RunError                  a failure of the run: exit status 1
@@ -153,6 +155,49 @@ class InputValueError(UserError):
 
 class OutputError(UserError):
     """An output that exists already or that cannot be written."""
+
+
+class UnpackableError(UserError):
+    """A result of a processor that cannot be written without pickle, and so cannot be kept for a resume.
+
+    Attributes:
+        path: where it stands in the result, such as ``output['masses']``.
+        found: what stands there.
+        accepted: what would be accepted.
+    """
+
+    def __init__(self, path: str, found: str, accepted: str) -> None:
+        self.path = path
+        self.found = found
+        self.accepted = accepted
+        super().__init__(f"{path}: {found} cannot be kept in a file. Accepted are {accepted}")
+
+    def __reduce__(self) -> tuple[type[UnpackableError], tuple[str, str, str]]:
+        return type(self), (self.path, self.found, self.accepted)
+
+
+class MergeError(UserError):
+    """Results of two chunks that cannot be added.
+
+    Attributes:
+        path: where they stand in the result, such as ``output['masses']``.
+        first: type of the first.
+        second: type of the second.
+        problem: why not.
+    """
+
+    def __init__(self, path: str, first: str, second: str, problem: str) -> None:
+        self.path = path
+        self.first = first
+        self.second = second
+        self.problem = problem
+        super().__init__(
+            f"{path}: two chunks returned values that cannot be added, {first} and {second}: {problem}. "
+            "Let the processor return the same type, axes and bins for every chunk"
+        )
+
+    def __reduce__(self) -> tuple[type[MergeError], tuple[str, str, str, str]]:
+        return type(self), (self.path, self.first, self.second, self.problem)
 
 
 class StatisticsError(UserError):
