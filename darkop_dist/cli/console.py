@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from darkop_dist.execution import ChunkResult
+from darkop_dist.execution import Chunk, ChunkResult
 
 WIDTH_OF_FILES = 160
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
@@ -28,9 +28,13 @@ class TerminalMonitor:
         """Print a sentence."""
         OUT.print(text, markup=False)
 
-    def planned(self, chunks: int) -> None:
+    def planned(self, chunks: Sequence[Chunk]) -> None:
         """Begin the bar."""
-        self._task = self._progress.add_task("chunks", total=chunks)
+        self._task = self._progress.add_task("chunks", total=len(chunks))
+
+    def dashboard(self, link: str) -> None:
+        """Say where the dashboard is."""
+        self.say(f"Dask dashboard: {link}")
 
     def processed(self, result: ChunkResult) -> None:
         """Move the bar; a chunk that was retried or failed gets a line."""

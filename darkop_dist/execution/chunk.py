@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import (
@@ -25,10 +24,11 @@ from darkop_dist.errors import (
 )
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
+from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.read import has_column, open_events
 from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.deadline import deadline
-from darkop_dist.execution.faults import classify, reason
+from darkop_dist.execution.faults import Fault, Kind, classify, reason
 from darkop_dist.execution.ledger import LedgerEntry
 from darkop_dist.execution.plan import Chunk
 from darkop_dist.execution.store import ChunkStore, entry_header
@@ -36,7 +36,6 @@ from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms.output import Output
 from darkop_dist.histograms.packed import pack
 
-Kind = Literal["done", "transient", "damaged", "missing", "storage", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,16 @@ class Attempt:
         entry: the chunk's line of the ledger; of a try that failed, with the reason.
         data: the packed result, where the worker could not write it to the store.
         loose: the result itself, where it cannot be packed.
+        suspect: wrong bytes came over the network: another try may help, a second time the file is damaged.
+        wait_s: how long the server asks to be left alone; None if it does not.
     """
 
-    kind: Kind
+    kind: Kind | Literal["done"]
     entry: LedgerEntry
     data: bytes | None = None
     loose: Any = None
+    suspect: bool = False
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,16 @@ class ChunkResult:
     kept: bool = False
 
 
-def attempt_chunk(task: Task, processor: Any, *, copy: int = 0, key: str = "", store: Path | None = None) -> Attempt:
+def attempt_chunk(
+    task: Task, processor: Any, *, copy: int = 0, suspected: bool = False, key: str = "", store: Path | None = None
+) -> Attempt:
     """Read, select, score and fill one chunk, once.
 
     Args:
         task: the chunk.
         processor: has ``process(events)``.
         copy: which address of the file to read: 0 for the first, then its replicas.
+        suspected: wrong bytes came from there before.
         key: of the result.
         store: where results are kept; None, or a directory that this worker does not see, to get it back instead.
 
@@ -111,9 +117,10 @@ def attempt_chunk(task: Task, processor: Any, *, copy: int = 0, key: str = "", s
                 output = processor.process(events)
                 sum_weights = _generated_weight(task, events)
         except BaseException as error:
-            kind, why = _meaning(error, chunk)
+            fault = _meaning(error, chunk, suspected=suspected)
             forget(chunk.path)
-            return Attempt(kind, _entry(task, chunk, "failed", why, clock, phases))
+            failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
+            return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
     done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
     return _kept(Attempt("done", done), output, key, store)
 
@@ -168,13 +175,13 @@ def _kept(attempt: Attempt, output: Output, key: str, store: Path | None) -> Att
     return attempt
 
 
-def _meaning(error: BaseException, chunk: Chunk) -> tuple[Kind, str]:
+def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
     """What kind of failure an error is; a mistake of the user and a bug of the processor are raised."""
-    if isinstance(error, DamagedFileError):
-        return "damaged", f"{error.file}: {error.problem}"
-    if isinstance(error, UnreachableFileError):
-        return "transient", f"{error.file}: {error.problem}"
-    if isinstance(error, DarkopError) or not isinstance(error, Exception):
+    if isinstance(error, DamagedFileError) and error.__cause__ is None:
+        return Fault("damaged", error.problem)
+    if not isinstance(error, Exception) or (
+        isinstance(error, DarkopError) and not isinstance(error, DamagedFileError | UnreachableFileError)
+    ):
         raise error
     if isinstance(error, ak.errors.FieldNotFoundError):
         raise InputFileError(
@@ -182,12 +189,18 @@ def _meaning(error: BaseException, chunk: Chunk) -> tuple[Kind, str]:
             f"lacks a branch that the processor reads ({str(error).strip().splitlines()[0]})",
             "Use files that hold it, or a processor that does without it",
         ) from error
-    kind = classify(error, chunk.path)
-    if kind == "bug":
+    fault = classify(error, chunk.path, suspected=suspected)
+    if fault.kind == "bug":
         shown = traceback.format_exception(error, limit=-6)
         raise ChunkError(f"the processor failed in chunk {chunk.name}\n{''.join(shown)}", chunk.index) from error
-    where = f"entries {chunk.start} to {chunk.stop} cannot be read" if kind == "damaged" else ""
-    return kind, f"{chunk.path}: {where} ({reason(error)})" if where else reason(error)
+    return fault
+
+
+def _with_place(fault: Fault, chunk: Chunk) -> str:
+    """The reason for the ledger, which names the file in its own column."""
+    if fault.kind != "damaged" or chunk.start == 0 and chunk.stop == chunk.file_entries:
+        return fault.reason
+    return f"entries {chunk.start} to {chunk.stop} cannot be read: {fault.reason}"
 
 
 def _open(task: Task, chunk: Chunk) -> ak.Array:
@@ -210,7 +223,7 @@ def _require_identity(chunk: Chunk, found: str) -> None:
 
 def _state(path: str) -> tuple[int, int]:
     """Time of change and size of a local file, so that a file that was replaced is opened again."""
-    if "://" in path:
+    if is_remote(path):
         return 0, 0
     found = Path(path).stat()
     return found.st_mtime_ns, found.st_size
@@ -219,7 +232,7 @@ def _state(path: str) -> tuple[int, int]:
 @lru_cache(maxsize=4)
 def _opened(path: str, state: tuple[int, int]) -> Any:  # noqa: ARG001  # the state is part of the cache's key
     """A ROOT file opened once per worker, not once per chunk."""
-    return uproot.open(path)
+    return open_root(path)
 
 
 def _generated_weight(task: Task, events: ak.Array) -> float | None:

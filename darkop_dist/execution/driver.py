@@ -58,6 +58,7 @@ class _Work:
     copy: int = 0
     reasons: list[str] = field(default_factory=list)
     bad_copies: set[int] = field(default_factory=set)
+    suspects: set[int] = field(default_factory=set)
     avoid: set[str] = field(default_factory=set)
     tries: dict[str, int] = field(default_factory=dict)
     repairs: MergeJob | None = None
@@ -164,11 +165,11 @@ class Driver:
             self._backend.submit(Call(token, run_merge, (work.job, self._store.path, self._merge_mb)))
             return
         store = self._store.path if self._backend.shared else None
-        arguments = (work.task, work.copy, work.key, store)
+        arguments = (work.task, work.copy, work.copy in work.suspects, work.key, store)
         self._backend.submit(Call(token, run_chunk, arguments, frozenset(work.avoid), work.key))
 
-    def _later(self, work: _Work | _MergeWork, tries: int) -> None:
-        wait = min(FIRST_WAIT_S * 2 ** (tries - 1), LONGEST_WAIT_S)
+    def _later(self, work: _Work | _MergeWork, tries: int, wait_s: float | None = None) -> None:
+        wait = min(max(FIRST_WAIT_S * 2 ** (tries - 1), wait_s or 0.0), LONGEST_WAIT_S)
         heapq.heappush(self._waiting, (time.monotonic() + wait, next(self._numbers), work))
 
     def _hear(self, answer: Answer) -> None:
@@ -186,7 +187,10 @@ class Driver:
     def _hear_chunk(self, work: _Work, attempt: Attempt) -> None:
         if attempt.kind != "done":
             work.avoid.add(attempt.entry.worker)
-            self._failed(work, attempt.kind, attempt.entry.reason, attempt.entry)
+            if attempt.suspect:
+                work.suspects.add(work.copy)
+            why = attempt.entry.reason if work.copies == 1 else f"{attempt.entry.file}: {attempt.entry.reason}"
+            self._failed(work, attempt.kind, why, attempt.entry, attempt.wait_s)
             return
         ref = Ref(work.key, leaf=True)
         if attempt.data is not None:
@@ -197,7 +201,7 @@ class Driver:
             self._unkept = f"{attempt.entry.dataset}: {attempt.entry.file}"
         self._conclude(work.task, self._with_tries(work, attempt.entry, "retried"), ref, work=work)
 
-    def _failed(self, work: _Work, kind: str, why: str, entry: LedgerEntry) -> None:
+    def _failed(self, work: _Work, kind: str, why: str, entry: LedgerEntry, wait_s: float | None = None) -> None:
         """Try again if that may help; otherwise give the chunk up."""
         work.reasons.append(why)
         tries = work.tries[kind] = work.tries.get(kind, 0) + 1
@@ -212,7 +216,7 @@ class Driver:
         if good and (kind in ("damaged", "missing") or tries <= work.task.retries):
             later = [copy for copy in good if copy > work.copy]
             work.copy = later[0] if later else good[0]
-            self._later(work, sum(work.tries.values()))
+            self._later(work, sum(work.tries.values()), wait_s)
             return
         self._conclude(work.task, self._with_tries(work, entry, "failed"), None, work=work)
 
@@ -323,9 +327,9 @@ class Driver:
         return output
 
 
-def run_chunk(processor: Any, task: Task, copy: int, key: str, store: Path | None) -> Attempt:
+def run_chunk(processor: Any, task: Task, copy: int, suspected: bool, key: str, store: Path | None) -> Attempt:  # noqa: FBT001
     """Runs in a worker: one try at one chunk."""
-    return attempt_chunk(task, processor, copy=copy, key=key, store=store)
+    return attempt_chunk(task, processor, copy=copy, suspected=suspected, key=key, store=store)
 
 
 def run_merge(_processor: Any, job: MergeJob, store: Path, most_mb: int) -> Merged:
