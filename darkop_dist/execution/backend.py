@@ -75,6 +75,11 @@ class Backend(Protocol):
         """The workers see the directory of results."""
         ...
 
+    @property
+    def fragile(self) -> bool:
+        """The death of one worker ends the calls of the others too."""
+        ...
+
     def submit(self, call: Call) -> None:
         """Begin a call."""
         ...
@@ -89,6 +94,7 @@ class Inline:
 
     width = 1
     shared = True
+    fragile = False
 
     def __init__(self, payload: bytes | None, processor: Any = None) -> None:
         """Take the processor itself, or unpack it from its bytes."""
@@ -115,6 +121,7 @@ class Processes:
     """Carries out calls in processes of this machine; a process that dies is replaced."""
 
     shared = True
+    fragile = True
 
     def __init__(self, payload: bytes, workers: int) -> None:
         """Start that many processes."""
@@ -153,9 +160,7 @@ class Processes:
 
     def _new_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(
-            self._workers, mp_context=context, initializer=_receive, initargs=(self._payload,)
-        )
+        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_receive, initargs=(self._payload,))
 
 
 def by_value(processor: Any) -> bytes:
