@@ -149,7 +149,8 @@ def _build_regular(detail: list[Any], options: dict[str, bool], about: dict[str,
     axis = bh.axis.Regular(size, float.fromhex(first), float.fromhex(last), **keywords, __dict__=about)
     # The upper edge is computed as low + width, and low + width - low need not be width again in the last bit.
     state = (*axis._ax.__getstate__()[:-2], float.fromhex(low), float.fromhex(width))
-    exact = type(axis._ax).__new__(type(axis._ax))
+    kind: Any = type(axis._ax)
+    exact = kind.__new__(kind)
     exact.__setstate__(state)
     axis._ax = exact
     axis.__dict__ = exact.raw_metadata
