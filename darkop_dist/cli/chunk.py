@@ -29,9 +29,7 @@ def chunk(
         OUT.print(error.problem, markup=False)
         pdb.post_mortem(error.__cause__.__traceback__)
         raise typer.Exit(EXIT_FAILURE) from error
-    OUT.print(
-        f"{entry.status}: {entry.file} [{entry.start}:{entry.stop}] {entry.reason}".rstrip(), markup=False
-    )
+    OUT.print(f"{entry.status}: {entry.file} [{entry.start}:{entry.stop}] {entry.reason}".rstrip(), markup=False)
     selected = ", ".join(f"{region} {events}" for region, events in entry.selected.items()) or "none"
     OUT.print(
         f"{entry.entries} entries in {entry.wall_s:.2f} s, {entry.read_s:.2f} s of them reading; selected: {selected}",

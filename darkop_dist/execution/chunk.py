@@ -37,7 +37,6 @@ from darkop_dist.histograms.output import Output
 from darkop_dist.histograms.packed import pack
 
 
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """What a worker needs besides the processor.

@@ -164,9 +164,7 @@ def plan_chunks(
         InputFileError: a file cannot be used, no file of a dataset can be read, or a dataset holds no entries at all.
     """
     questions = [
-        FileQuestion(
-            (path, *dataset.replicas.get(path, ())), dataset.record, dataset.promised.get(path), retries
-        )
+        FileQuestion((path, *dataset.replicas.get(path, ())), dataset.record, dataset.promised.get(path), retries)
         for dataset in datasets
         for path in dataset.paths
     ]
