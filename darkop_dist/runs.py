@@ -148,7 +148,7 @@ def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
     if has_results(pending) and not resume and not force:
         lock.close()
         raise OutputError(
-            f"{target}: an unfinished run is kept in {pending.path}. Go on with it with --resume, or begin anew with --force."
+            f"{target}: an unfinished run is kept in {pending.path}. Go on with --resume, or begin anew with --force."
         )
     if not resume:
         _empty(pending.path)

@@ -54,7 +54,7 @@ class Execution(BaseModel):
     retries: Annotated[int, Field(ge=0)] = 3
     """How often a chunk is tried again after an error of input, a time-out or the death of its worker."""
     chunk_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
-    """Seconds after which a chunk counts as hanging: its worker is ended and the chunk tried elsewhere; null for never."""
+    """Seconds after which a chunk counts as hanging: its worker is ended, the chunk tried elsewhere; null for never."""
     merge_memory_mb: Annotated[int, Field(ge=16)] = 1000
     """Most megabytes of chunk results that one merge holds at a time; the rest waits on the disk."""
 

@@ -76,6 +76,11 @@ class Backend(Protocol):
         """The workers see the directory of results."""
         ...
 
+    @property
+    def fragile(self) -> bool:
+        """The death of one worker ends the calls of the others too."""
+        ...
+
     def submit(self, call: Call) -> None:
         """Begin a call."""
         ...
@@ -90,6 +95,7 @@ class Inline:
 
     width = 1
     shared = True
+    fragile = False
 
     def __init__(self, payload: bytes | None, processor: Any = None) -> None:
         """Take the processor itself, or unpack it from its bytes."""
@@ -116,6 +122,7 @@ class Processes:
     """Carries out calls in processes of this machine; a process that dies is replaced."""
 
     shared = True
+    fragile = True
 
     def __init__(self, payload: bytes, workers: int) -> None:
         """Start that many processes."""

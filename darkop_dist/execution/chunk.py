@@ -24,8 +24,8 @@ from darkop_dist.errors import (
 )
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
-from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.read import has_column, open_events
+from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.deadline import deadline
 from darkop_dist.execution.faults import Fault, Kind, classify, reason
@@ -115,7 +115,7 @@ def attempt_chunk(
                 events = _open(task, chunk)
                 output = processor.process(events)
                 sum_weights = _generated_weight(task, events)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # what is no failure of input is raised again
             fault = _meaning(error, chunk, suspected=suspected)
             forget(chunk.path)
             failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
@@ -197,7 +197,7 @@ def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
 
 def _with_place(fault: Fault, chunk: Chunk) -> str:
     """The reason for the ledger, which names the file in its own column."""
-    if fault.kind != "damaged" or chunk.start == 0 and chunk.stop == chunk.file_entries:
+    if fault.kind != "damaged" or (chunk.start == 0 and chunk.stop == chunk.file_entries):
         return fault.reason
     return f"entries {chunk.start} to {chunk.stop} cannot be read: {fault.reason}"
 

@@ -26,6 +26,8 @@ class DaskBackend:
         shared: the workers see the directory of results.
     """
 
+    fragile = False
+
     def __init__(self, client: Client, payload: bytes, *, workers: int, store: Path, no_workers_s: float) -> None:
         """Send the processor to the cluster and find out what the workers see.
 
@@ -168,8 +170,8 @@ class DaskBackend:
             self._last_seen = now
         elif now - self._last_seen > self._no_workers_s:
             raise RunError(
-                f"the cluster has had no worker for {self._no_workers_s:g} s. What was processed is kept: start workers "
-                "and run again with --resume."
+                f"the cluster has had no worker for {self._no_workers_s:g} s. What was processed is kept: start "
+                "workers and run again with --resume."
             )
 
     def _workers_see(self, store: Path) -> bool:

@@ -133,14 +133,27 @@ class Driver:
 
     def _fill(self) -> None:
         """Send what is due, then new chunks, as far as the backend takes them."""
-        while len(self._in_flight) < self._backend.width:
+        while len(self._in_flight) < self._backend.width and not self._has_suspect_in_flight():
             if self._waiting and self._waiting[0][0] <= time.monotonic():
-                self._send(heapq.heappop(self._waiting)[2])
+                work = self._waiting[0][2]
+                if self._is_suspect(work) and self._in_flight:
+                    return
+                heapq.heappop(self._waiting)
+                self._send(work)
                 continue
             task = next(self._new, None)
             if task is None:
                 return
             self._begin(task)
+
+    def _is_suspect(self, work: _Work | _MergeWork) -> bool:
+        """Whether a chunk's last try must be made alone, so that no other chunk's worker is blamed on it."""
+        if not self._backend.fragile or isinstance(work, _MergeWork):
+            return False
+        return 0 < work.task.retries <= work.tries.get("lost", 0)
+
+    def _has_suspect_in_flight(self) -> bool:
+        return len(self._in_flight) == 1 and any(map(self._is_suspect, self._in_flight.values()))
 
     def _pause(self) -> float | None:
         return max(self._waiting[0][0] - time.monotonic(), 0.0) if self._waiting else None
@@ -320,8 +333,8 @@ class Driver:
                 expected[entry.dataset] = expected.get(entry.dataset, 0) + entry.entries
         if dict(content["entries"]) != expected:
             raise LedgerError(
-                f"the merged result holds {dict(content['entries'])} entries, the ledger {expected}: this is a defect of "
-                "darkop-dist. Please report it with the ledger."
+                f"the merged result holds {dict(content['entries'])} entries, the ledger {expected}: this is a defect "
+                "of darkop-dist. Please report it with the ledger."
             )
         output: Output | None = content.get("output")
         return output
@@ -341,6 +354,6 @@ def _translated(error: BaseException) -> BaseException:
     if isinstance(error, DarkopError):
         return error
     return RunError(
-        f"a worker could not carry out a call ({type(error).__name__}: {error}). Compare what is installed on the workers "
-        "with what is installed here: darkop check DOCUMENT does."
+        f"a worker could not carry out a call ({type(error).__name__}: {error}). Compare what is installed on the "
+        "workers with what is installed here: darkop check DOCUMENT does."
     )

@@ -1,4 +1,4 @@
-"""The journal: a line for every chunk as it becomes known, so that a run can be read while it goes on or after it died."""
+"""The journal: a line for every chunk as it becomes known, so that a run can be read while it goes on or has died."""
 
 from __future__ import annotations
 

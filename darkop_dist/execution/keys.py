@@ -125,7 +125,7 @@ def own_modules(module: str) -> tuple[ModuleType, ...]:
     Args:
         module: name of the processor's module.
     """
-    if module == "__main__" or module not in sys.modules or module.split(".")[0] == "darkop_dist":
+    if module == "__main__" or module not in sys.modules or module.split(".", maxsplit=1)[0] == "darkop_dist":
         return ()
     sources = {str(path) for path in own_sources(module)}
     found = {name: value for name, value in sys.modules.items() if getattr(value, "__file__", None) in sources}
@@ -157,7 +157,7 @@ def _origin(name: str) -> tuple[Path, str] | None:
 
 
 def _is_own(path: Path) -> bool:
-    installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     here = Path(__file__).parents[1]
     return path.exists() and not any(path.is_relative_to(place) for place in (*installed, here))
 

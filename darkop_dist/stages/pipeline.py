@@ -132,10 +132,10 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
         return pending.finish()
     except BaseException as error:
-        kept = pending.abandon() if pending is not None else False
+        is_kept = pending.abandon() if pending is not None else False
         if isinstance(error, ChunkError):
             raise _with_debugger(error, request.document) from error
-        if kept and isinstance(error, KeyboardInterrupt):
+        if is_kept and isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(KEPT) from error
         raise
 
