@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -146,7 +145,7 @@ def attempt_item(
 
 def item_entry(item: Any, index: int, status: Any, reason: str, **measured: Any) -> LedgerEntry:
     """The line of the ledger of an item; a file whose metadata are wanted counts no entries yet."""
-    measured = {"entries": 0, "wall_s": 0.0, "cpu_s": 0.0, "worker": "", "started_s": 0.0} | measured
+    known: dict[str, Any] = {"entries": 0, "wall_s": 0.0, "cpu_s": 0.0, "worker": "", "started_s": 0.0, **measured}
     start, stop = getattr(item, "entrystart", 0), getattr(item, "entrystop", 0)
     return LedgerEntry(
         index=index,
@@ -161,7 +160,7 @@ def item_entry(item: Any, index: int, status: Any, reason: str, **measured: Any)
         sum_weights=None,
         bytes=0,
         fingerprint=None,
-        **measured,
+        **known,
     )
 
 
