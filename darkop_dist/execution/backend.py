@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from darkop_dist.execution.keys import own_modules
+from darkop_dist.execution.keys import homes_of, own_modules
 
 WORKER_DIED = "the worker died, most often for want of memory"
 CALLS_PER_WORKER = 3
@@ -166,7 +166,7 @@ class Processes:
 
 def by_value(processor: Any) -> bytes:
     """A processor as bytes; the user's own modules travel with it, so that workers need only the wheel."""
-    with with_own_modules(type(processor).__module__):
+    with with_own_modules(*homes_of(processor)):
         return bytes(cloudpickle.dumps(processor))
 
 

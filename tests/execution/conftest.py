@@ -1,12 +1,15 @@
 """Files of muons for processors of others."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from coffea import processor
 
 from darkop_dist.stages.search import load_module
 
@@ -23,6 +26,27 @@ def muon_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     folder = tmp_path_factory.mktemp("muons")
     rng = np.random.default_rng(7)
     return tuple(_write_muons(folder / f"{number}.root", rng, 1000, number) for number in range(6))
+
+
+@pytest.fixture(scope="session")
+def equal() -> Callable[[Any, Any], bool]:
+    """Compares results of coffea processors to the last bit."""
+    return _equal
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Equal to the last bit, whatever they are made of."""
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(_equal(first[key], second[key]) for key in first)
+    if hasattr(first, "view") and hasattr(first, "axes"):
+        return first == second and first.view(flow=True).tobytes() == second.view(flow=True).tobytes()
+    value = first.value if isinstance(first, processor.column_accumulator) else first
+    other = second.value if isinstance(second, processor.column_accumulator) else second
+    if isinstance(value, ak.Array):
+        return ak.array_equal(value, other)
+    if isinstance(value, np.ndarray):
+        return value.dtype == other.dtype and np.array_equal(value, other)
+    return type(value) is type(other) and bool(value == other)
 
 
 def _write_muons(path: Path, rng: np.random.Generator, events: int, run: int) -> str:

@@ -5,8 +5,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import awkward as ak
-import numpy as np
 import pytest
 from coffea import processor
 from coffea.nanoevents import NanoAODSchema
@@ -42,21 +40,6 @@ def run(executor: Any, files: tuple[str, ...], made: Any, **settings: Any) -> An
     return runner(executor, **settings)(fileset(files), made, treename="Events")
 
 
-def equal(first: Any, second: Any) -> bool:
-    """Equal to the last bit, whatever they are made of."""
-    if isinstance(first, dict):
-        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
-    if hasattr(first, "view") and hasattr(first, "axes"):
-        return first == second and first.view(flow=True).tobytes() == second.view(flow=True).tobytes()
-    value = first.value if isinstance(first, processor.column_accumulator) else first
-    other = second.value if isinstance(second, processor.column_accumulator) else second
-    if isinstance(value, ak.Array):
-        return ak.array_equal(value, other)
-    if isinstance(value, np.ndarray):
-        return value.dtype == other.dtype and np.array_equal(value, other)
-    return type(value) is type(other) and bool(value == other)
-
-
 @pytest.mark.parametrize(
     ("name", "where"),
     [
@@ -65,7 +48,12 @@ def equal(first: Any, second: Any) -> bool:
     ],
 )
 def test_the_same_numbers_as_coffeas_own_executor(
-    others: ModuleType, muon_files: tuple[str, ...], client: Client, name: str, where: str
+    others: ModuleType,
+    muon_files: tuple[str, ...],
+    client: Client,
+    equal: Callable[[Any, Any], bool],
+    name: str,
+    where: str,
 ) -> None:
     made = NanoEventsProcessor(mode="virtual") if name == "coffea" else getattr(others, name)()
     reference = run(processor.IterativeExecutor(status=False, retries=0), muon_files, made)
@@ -84,7 +72,7 @@ def test_the_same_numbers_as_coffeas_own_executor(
 def test_one_error_per_file_loses_nothing(
     others: ModuleType, muon_files: tuple[str, ...], client: Client, tmp_path: Path
 ) -> None:
-    """The case in which coffea's DaskExecutor gives 0 of 6000 events of such chunks back without an exception."""
+    """Of these 6000 events coffea's DaskExecutor with retries=3 gives 4500 back, without an exception."""
     executor = DarkopExecutor(client=client, status=False)
     output = run(executor, muon_files, others.Troubled(tmp_path, "transient"), skipbadfiles=True)
     calm = run(processor.IterativeExecutor(status=False, retries=0), muon_files, others.Troubled(tmp_path, "none"))
@@ -166,7 +154,11 @@ def test_files_that_cannot_be_opened(others: ModuleType, muon_files: tuple[str, 
 
 
 def test_files_of_a_bad_day(
-    others: ModuleType, muon_files: tuple[str, ...], flaky_server: Callable[[Path], Any], client: Client
+    others: ModuleType,
+    muon_files: tuple[str, ...],
+    flaky_server: Callable[[Path], Any],
+    client: Client,
+    equal: Callable[[Any, Any], bool],
 ) -> None:
     """The Runner's own time-out holds, which over fsspec it otherwise does not."""
     server = flaky_server(Path(muon_files[0]).parent)
