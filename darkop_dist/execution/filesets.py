@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkop_dist.config import Execution as Settings
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import InputFileError, InputValueError
 from darkop_dist.execution.chunk import Task
@@ -30,6 +31,7 @@ class FileOf:
         steps: ranges of entries to be processed; None for all, in portions.
         entries: number of entries that the fileset promises; None if it does not.
         uuid: the file's identifier as the fileset has it; empty if it has none.
+        replicas: other addresses of the same file.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class FileOf:
     steps: tuple[tuple[int, int], ...] | None = None
     entries: int | None = None
     uuid: str = ""
+    replicas: tuple[str, ...] = ()
 
 
 def files_of(fileset: Any, treename: str | None) -> tuple[tuple[FileOf, ...], dict[str, dict[str, Any]]]:
@@ -74,45 +77,44 @@ def files_of(fileset: Any, treename: str | None) -> tuple[tuple[FileOf, ...], di
     return tuple(files), metadata
 
 
-def plan_fileset(
-    files: Sequence[FileOf], *, chunk_events: int, retries: int, timeout_s: float | None, look: Look = look_here
-) -> tuple[Task, ...]:
+def plan_fileset(files: Sequence[FileOf], settings: Settings, look: Look = look_here) -> tuple[Task, ...]:
     """The chunks of a fileset, in its order.
 
     A file without entries gives one chunk that is skipped, one that cannot be read a chunk that is lost from the start.
 
     Args:
         files: from ``files_of``.
-        chunk_events: most entries of a chunk, where the fileset gives no steps.
-        retries: how often a chunk is tried again.
-        timeout_s: after so many seconds a chunk counts as hanging.
+        settings: size of the chunks, where the fileset gives no steps, retries and time-out.
         look: opens the files.
 
     Raises:
         InputFileError: a file does not exist, has no such tree, or is not the one that the fileset describes.
     """
     records = {
-        (file.dataset, file.tree): DatasetRecord(
-            name=file.dataset, kind="data", tree=file.tree, files=("-",), allow_empty=True
+        # not validated: the datasets of others may have any name
+        (file.dataset, file.tree): DatasetRecord.model_construct(
+            name=file.dataset, kind="data", tree=file.tree, allow_empty=True
         )
         for file in files
     }
-    questions = [FileQuestion((f.path,), records[f.dataset, f.tree], f.entries, retries) for f in files]
+    questions = [
+        FileQuestion((f.path, *f.replicas), records[f.dataset, f.tree], f.entries, settings.retries) for f in files
+    ]
     labels = {name: file_labels([f.path for f in files if f.dataset == name]) for name in {f.dataset for f in files}}
     tasks: list[Task] = []
     for file, facts in zip(files, look(questions), strict=True):
-        record = records[file.dataset, file.tree].model_copy(update={"files": ()})
         lost = f"{facts.error.file}: {facts.error.problem}" if isinstance(facts, LostFile) else ""
+        path = file.path if isinstance(facts, LostFile) else facts.path
         entries = (file.entries or 0) if isinstance(facts, LostFile) else facts.entries
         identity = "" if isinstance(facts, LostFile) else facts.identity
         if identity and file.uuid and file.uuid not in identity:
             what = f"is another file than the fileset describes (its uuid is {identity.partition('-')[2]})"
             raise InputFileError(file.path, what, "Make the fileset again.")
-        for start, stop in _ranges(file, entries, max(entries, 1) if lost else chunk_events):
+        for start, stop in _ranges(file, entries, max(entries, 1) if lost else settings.chunk_events):
             chunk = Chunk(
                 index=len(tasks),
                 dataset=file.dataset,
-                path=file.path,
+                path=path,
                 start=start,
                 stop=stop,
                 file_entries=entries,
@@ -120,9 +122,12 @@ def plan_fileset(
                 bytes=0 if isinstance(facts, LostFile) else round(facts.bytes * (stop - start) / max(entries, 1)),
                 label=labels[file.dataset][file.path],
                 identity=identity,
+                replicas=tuple(copy for copy in (file.path, *file.replicas) if copy != path),
                 lost=lost,
             )
-            tasks.append(Task(chunk, record, retries, None, timeout_s))
+            tasks.append(
+                Task(chunk, records[file.dataset, file.tree], settings.retries, None, settings.chunk_timeout_s)
+            )
     return tuple(tasks)
 
 
@@ -169,6 +174,7 @@ def _file(dataset: str, path: str, value: Any, tree: str | None) -> FileOf:
             None if steps is None else tuple((int(start), int(stop)) for start, stop in steps),
             value.get("num_entries"),
             str(value.get("uuid") or ""),
+            tuple(map(str, value.get("replicas") or ())),
         )
     if value is not None and not isinstance(value, str):
         raise _wrong(f"dataset {dataset}", f"has a {type(value).__name__} in place of the tree of {path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,11 @@ from pydantic import ValidationError
 
 from darkop_dist.config import Execution as Settings
 from darkop_dist.errors import InputValueError, LedgerError
+from darkop_dist.execution.chunk import Task
 from darkop_dist.execution.execute import Watch, execute
 from darkop_dist.execution.filesets import files_of, plan_fileset
 from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.ledger import Ledger
-from darkop_dist.execution.plan import Chunk
-
-Planned = Callable[[Sequence[Chunk]], None]
 
 
 @dataclass(frozen=True)
@@ -74,60 +72,38 @@ def run_processor(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputValueError(str(first["loc"][0]), first["msg"], f"Found {first['input']!r}") from error
-    return run_fileset(
-        processor,
-        fileset,
-        settings,
-        treename=treename,
-        schema=schema,
-        store=None if resume is None else Path(resume),
-        accept_loss=accept_loss,
-        client=client,
-    )
-
-
-def run_fileset(
-    processor: Any,
-    fileset: Any,
-    settings: Settings,
-    *,
-    treename: str | None,
-    schema: type[Any],
-    store: Path | None,
-    accept_loss: Sequence[str] = (),
-    planned: Planned = lambda _: None,
-    watch: Watch | None = None,
-    client: Any = None,
-) -> ProcessorResult:
-    """As ``run_processor``, with the settings of a document.
-
-    Args:
-        processor: see ``run_processor``.
-        fileset: see ``run_processor``.
-        settings: where and in which portions.
-        treename: see ``run_processor``.
-        schema: see ``run_processor``.
-        store: directory for the results of chunks; None to forget them.
-        accept_loss: datasets whose lost events are accepted.
-        planned: is told the plan.
-        watch: is told what happens.
-        client: see ``run_processor``.
-    """
     files, metadata = files_of(fileset, treename)
-    tasks = plan_fileset(
-        files,
-        chunk_events=settings.chunk_events,
-        retries=settings.retries,
-        timeout_s=settings.chunk_timeout_s,
-    )
-    planned([task.chunk for task in tasks])
+    tasks = plan_fileset(files, settings)
     foreign = ForeignProcessor(processor, schema, metadata)
-    done = execute(tasks, foreign, settings, store=store, watch=watch, client=client)
-    output = None if done.output is None else foreign.postprocess(done.output)
-    result = ProcessorResult(output, done.ledger)
+    result = run_foreign(tasks, foreign, settings, store=None if resume is None else Path(resume), client=client)
     try:
-        done.ledger.require_closed(accept_loss)
+        result.ledger.require_closed(accept_loss)
     except LedgerError as error:
         error.partial = result
         raise
     return result
+
+
+def run_foreign(
+    tasks: Sequence[Task],
+    foreign: ForeignProcessor,
+    settings: Settings,
+    *,
+    store: Path | None,
+    earlier: Sequence[Path] = (),
+    watch: Watch | None = None,
+    client: Any = None,
+) -> ProcessorResult:
+    """Run a processor over chunks that are planned, whatever is lost.
+
+    Args:
+        tasks: from ``plan_fileset``.
+        foreign: the processor.
+        settings: where to run.
+        store: directory for the results of chunks; None to forget them.
+        earlier: stores of earlier runs.
+        watch: is told what happens.
+        client: a Dask client, which is not closed.
+    """
+    done = execute(tasks, foreign, settings, store=store, earlier=earlier, watch=watch, client=client)
+    return ProcessorResult(None if done.output is None else foreign.postprocess(done.output), done.ledger)

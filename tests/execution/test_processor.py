@@ -109,7 +109,7 @@ def test_all_forms_of_a_fileset(muon_files: tuple[str, ...], tmp_path: Path) -> 
         result = do.run_processor(_count, form, treename="Events", schema=BaseSchema)
         assert result.output == {"events": 2000}
     part = {"events": {"files": {first: {"object_path": "Events", "steps": [[0, 400], [600, 700]]}}}}
-    result = do.run_processor(_count, part, schema=BaseSchema)
+    result = do.run_processor(_count, {"/DY to mumu/2016": part["events"]}, schema=BaseSchema)
     assert result.output == {"events": 500}
     assert [(entry.start, entry.stop) for entry in result.ledger.entries] == [(0, 400), (600, 700)]
 
