@@ -76,6 +76,9 @@ def run(
             raise
         ERR.print(f"error: {stopped}", markup=False)
         raise SystemExit(INTERRUPTED) from stopped
+    if (result.path / "output.json").exists():
+        OUT.print(f"output: {result.path / 'output.json'}", markup=False)
+        return
     results.print_headline(result)
     OUT.print(f"page: {RunDirectory(result.path).report / 'index.html'}", markup=False)
 

@@ -17,6 +17,7 @@ from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
+from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
@@ -104,6 +105,8 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         with stopwatch.stage("prepare"):
             output = output_of(request)
             pending = start_run(output, force=request.force, resume=request.resume)
+            if is_foreign(request.document):
+                return run_foreign_document(request, pending, watch)
             search = prepare_search(request.document, say=watch.say)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
