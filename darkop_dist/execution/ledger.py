@@ -36,6 +36,10 @@ class LedgerEntry:
         cpu_s: seconds of processor time.
         bytes: size of the part of the file that the chunk covers.
         fingerprint: of the operator; None without one.
+        worker: the process that made the last attempt.
+        started_s: when the last attempt began, in seconds since 1970.
+        read_s: seconds on the clock of it that went into reading, decompression included.
+        score_s: seconds on the clock of it that went into waiting for scores.
     """
 
     index: int
@@ -53,6 +57,10 @@ class LedgerEntry:
     cpu_s: float
     bytes: int
     fingerprint: str | None
+    worker: str = ""
+    started_s: float = 0.0
+    read_s: float = 0.0
+    score_s: float = 0.0
 
 
 @dataclass(frozen=True)
