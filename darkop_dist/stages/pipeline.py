@@ -9,7 +9,7 @@ from typing import Protocol
 
 from darkop_dist.config import Document
 from darkop_dist.errors import LedgerError, UnknownNameError
-from darkop_dist.execution import ChunkResult
+from darkop_dist.execution import Chunk, ChunkResult
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
@@ -29,8 +29,11 @@ class Monitor(Protocol):
     def say(self, text: str) -> None:
         """Something happens that takes a while."""
 
-    def planned(self, chunks: int) -> None:
-        """So many chunks will be processed."""
+    def planned(self, chunks: Sequence[Chunk]) -> None:
+        """These chunks will be processed."""
+
+    def dashboard(self, link: str | None) -> None:
+        """The cluster shows itself at this address; None if it does not."""
 
     def processed(self, result: ChunkResult) -> None:
         """A chunk has been processed."""
@@ -43,7 +46,10 @@ class Silent:
     def say(self, text: str) -> None:
         """Say nothing."""
 
-    def planned(self, chunks: int) -> None:
+    def planned(self, chunks: Sequence[Chunk]) -> None:
+        """Say nothing."""
+
+    def dashboard(self, link: str | None) -> None:
         """Say nothing."""
 
     def processed(self, result: ChunkResult) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.execution import ChunkResult, Ledger, Task, execute, plan_chunks
+from darkop_dist.execution import Chunk, ChunkResult, Ledger, Task, execute, plan_chunks
 from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
@@ -17,7 +17,7 @@ from darkop_dist.stages.search import Search
 from darkop_dist.stages.train import search_settings
 
 CUTFLOW_SCHEMA = "darkop.cutflow/1"
-Planned = Callable[[int], None]
+Planned = Callable[[Sequence[Chunk]], None]
 Progress = Callable[[ChunkResult], None]
 
 
@@ -48,7 +48,7 @@ def run_events(
         search: the search.
         run: where the files go.
         scorer: scores the events; None for a search without an operator.
-        planned: is told the number of chunks.
+        planned: is told the chunks.
         progress: is told of every chunk.
 
     Raises:
@@ -59,7 +59,7 @@ def run_events(
     processor = search.processor(search_settings(search), scorer)
     whole = bool(getattr(processor, "whole_files", False))
     plan = plan_chunks(search.datasets, chunk_events=execution.chunk_events, whole_files=whole)
-    planned(len(plan))
+    planned(plan)
     records = {record.name: record for record in search.records}
     fingerprint = scorer.fingerprint if scorer else None
     tasks = [Task(chunk, records[chunk.dataset], execution.retries, fingerprint) for chunk in plan]
