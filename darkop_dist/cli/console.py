@@ -38,22 +38,20 @@ class TerminalMonitor:
         self._tallies: dict[str, Tally] = {}
         self._total = Tally("all datasets")
         self._link: str | None = None
-        self._began_s = time.time()
         self._lines = 0
 
     def say(self, text: str) -> None:
         """Print a sentence."""
         self._console.print(text, markup=False)
 
-    def dashboard(self, link: str | None) -> None:
+    def dashboard(self, link: str) -> None:
         """Show where Dask's dashboard is: above the bars, or in a line of its own where there are none."""
         self._link = link
-        if link and not self._console.is_terminal:
+        if not self._console.is_terminal:
             self.say(f"dashboard: {link}")
 
     def planned(self, chunks: Sequence[Chunk]) -> None:
         """Begin the bars."""
-        self._began_s = time.time()
         self._tallies, self._total = by_dataset(chunks), Tally("all datasets")
         for chunk in chunks:
             self._total.plan(chunk)
@@ -74,7 +72,7 @@ class TerminalMonitor:
         entry, now_s = result.entry, time.monotonic()
         for tally in (self._tallies.get(entry.dataset), self._total):
             if tally is not None:
-                tally.add(entry, now_s, self._began_s)
+                tally.add(result, now_s)
         if entry.status in ("retried", "failed"):
             self._line(f"{entry.status}: {entry.file} [{entry.start}:{entry.stop}]: {entry.reason}")
         if self._total.chunks and self._total.complete:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from darkop_dist.execution import Chunk, LedgerEntry
-
-EARLIER_S = 1.0
-"""A chunk that began longer than this before the run is the result of an earlier run."""
+from darkop_dist.execution import Chunk, ChunkResult
 
 
 @dataclass
@@ -56,20 +53,20 @@ class Tally:
         self.entries += entries
         self.left += entries
 
-    def add(self, entry: LedgerEntry, now_s: float, run_began_s: float) -> None:
+    def add(self, result: ChunkResult, now_s: float) -> None:
         """Count a chunk.
 
         Args:
-            entry: its line in the ledger.
+            result: what became of it.
             now_s: the caller's clock.
-            run_began_s: when the run began, in seconds since 1970.
         """
+        entry = result.entry
         entries = entry.stop - entry.start
         self.done += 1
         self.left -= entries
         self.last_s = now_s
         self.failed += entry.status == "failed"
-        if 0.0 < entry.started_s < run_began_s - EARLIER_S:
+        if result.kept:
             self.earlier += 1
             return
         if self.began_s is None:
@@ -100,7 +97,9 @@ class Tally:
     def closing_line(self, now_s: float) -> str:
         """What was done, how fast, and what went wrong, in one line."""
         chunks = f"{self.done}" if self.complete else f"{self.done} of {self.chunks}"
-        parts = [f"{chunks} chunks, {self.events} events in {self.seconds(now_s):.1f} s"]
+        seconds = self.seconds(now_s)
+        spent = f"{seconds:.1f}" if seconds >= 10 else f"{seconds:.3g}"
+        parts = [f"{chunks} chunks, {self.events} events in {spent} s"]
         rates = [
             short_number(rate, unit)
             for rate, unit in ((self.events_per_s(now_s), " events/s"), (self.bytes_per_s(now_s), "B/s of files"))

@@ -11,27 +11,15 @@ from typing import Any
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.execution.ledger import LedgerEntry
+from darkop_dist.execution.merge import MergeSpan
 from darkop_dist.runs import read_json, write_json
 
 SCHEMA = "darkop.timeline/1"
-DRIVER = "driver"
 OVERLAP_S = 0.01
 """Two spans of one process may overlap by this much: they are timed with another clock than the one that dates them."""
 
-
-@dataclass(frozen=True)
-class MergeSpan:
-    """One merge of chunk results.
-
-    Attributes:
-        worker: the process that merged; ``DRIVER`` for the one that hands out the chunks.
-        started_s: when it began, in seconds since 1970.
-        wall_s: seconds on the clock.
-    """
-
-    worker: str
-    started_s: float
-    wall_s: float
+NO_WORK_S = 1e-3
+"""A chunk that failed sooner was given up without having been tried, or with its worker."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +31,14 @@ class RunClock:
         ended_s: when the merged result was there.
         workers: how many workers it had; 0 if that is not known.
         merges: every merge.
+        driver: the process that hands out the chunks.
     """
 
     began_s: float
     ended_s: float
     workers: int = 0
     merges: tuple[MergeSpan, ...] = ()
+    driver: str = ""
 
     def save(self, path: Path) -> None:
         """Write timeline.json."""
@@ -64,7 +54,8 @@ def load_clock(path: Path) -> RunClock:
     body: dict[str, Any] = read_json(path, SCHEMA)
     try:
         merges = tuple(MergeSpan(**merge) for merge in body["merges"])
-        return RunClock(float(body["began_s"]), float(body["ended_s"]), int(body["workers"]), merges)
+        numbers = float(body["began_s"]), float(body["ended_s"]), int(body["workers"])
+        return RunClock(*numbers, merges, str(body["driver"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputFileError(str(path), f"is damaged ({error})", "Run the search again.") from error
 
@@ -145,7 +136,7 @@ class Timeline:
         wall_s: length of the pass over the events.
         workers: number of workers; a worker that processed several chunks at once counts as several.
         spans: by worker, in time.
-        driver: merges of the driver, in time.
+        driver: merges of the driver, in time; empty if the driver is a worker itself.
         time: seconds by worker; a worker that got no chunk is absent.
         total: seconds of all workers, also of those that got no chunk.
         chunks: number of chunks processed in this pass.
@@ -172,17 +163,18 @@ def timeline_of(entries: Iterable[LedgerEntry], clock: RunClock) -> Timeline:
     The clocks of the workers must agree to better than the length of a chunk.
 
     Args:
-        entries: the ledger; chunks that began before this pass came from an earlier one and are left out.
+        entries: the ledger; chunks that had ended when this pass began came from an earlier one and are left out.
         clock: the pass.
     """
-    timed = [entry for entry in entries if entry.started_s > 0]
-    ours = [entry for entry in timed if entry.started_s >= clock.began_s - OVERLAP_S]
+    timed = [entry for entry in entries if _was_tried(entry)]
+    ours = [entry for entry in timed if entry.started_s + entry.wall_s > clock.began_s]
     by_worker: dict[str, list[Span]] = {}
     for entry in ours:
         by_worker.setdefault(entry.worker, []).append(_chunk_span(entry, clock.began_s))
+    driver_works = clock.driver in by_worker
     for merge in clock.merges:
         by_worker.setdefault(merge.worker, []).append(Span(merge.started_s - clock.began_s, merge_s=merge.wall_s))
-    driver = tuple(sorted(by_worker.pop(DRIVER, ()), key=lambda span: span.start_s))
+    driver = () if driver_works else tuple(sorted(by_worker.pop(clock.driver, ()), key=lambda span: span.start_s))
     spans = {name: lane for worker in sorted(by_worker) for name, lane in _lanes(worker, by_worker[worker])}
     wall_s = max([clock.ended_s - clock.began_s, *(lane[-1].stop_s for lane in (*spans.values(), driver) if lane)])
     merging = _union(driver)
@@ -202,6 +194,10 @@ def timeline_of(entries: Iterable[LedgerEntry], clock: RunClock) -> Timeline:
         retried=sum(entry.attempts > 1 for entry in ours),
         cpu_s=sum(entry.cpu_s for entry in ours),
     )
+
+
+def _was_tried(entry: LedgerEntry) -> bool:
+    return entry.started_s > 0 and (entry.status in ("done", "retried") or entry.wall_s > NO_WORK_S)
 
 
 def _chunk_span(entry: LedgerEntry, began_s: float) -> Span:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +30,7 @@ class Candidates:
 
     def __add__(self, other: Candidates) -> Candidates:
         """Both together, cut down to the highest scores; associative and free of order."""
-        tables = [part.table for part in (self, other) if part.table.num_rows]
-        joined = pa.concat_tables(tables, promote_options="default") if tables else self.table
-        return Candidates(_highest(joined, self.most), self.most)
+        return join_candidates((self, other))
 
     @property
     def rows(self) -> int:
@@ -45,6 +43,14 @@ def empty_candidates(most: int) -> Candidates:
     types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.int64(), pa.string(), pa.int64()]
     types += [pa.float32(), pa.float64()]
     return Candidates(pa.table({name: pa.array([], kind) for name, kind in zip(IDENTITY, types, strict=True)}), most)
+
+
+def join_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """All of them together, cut down to the highest scores; the same as adding one after the other, faster."""
+    first = parts[0]
+    tables = [part.table for part in parts if part.table.num_rows]
+    joined = pa.concat_tables(tables, promote_options="default") if tables else first.table
+    return Candidates(_highest(joined, first.most), first.most)
 
 
 def candidates_of(

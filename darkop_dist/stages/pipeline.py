@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import LedgerError, UnknownNameError
-from darkop_dist.execution import Chunk, ChunkResult
+from darkop_dist.errors import ChunkError, DarkopError, LedgerError, UnknownNameError
+from darkop_dist.execution import Chunk, ChunkResult, Watch
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
@@ -20,7 +23,9 @@ from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
-from darkop_dist.stages.train import train_operator
+from darkop_dist.stages.train import is_trained, note_training, train_operator
+
+KEPT = "stopped; what was processed is kept: go on with --resume"
 
 
 class Monitor(Protocol):
@@ -32,11 +37,11 @@ class Monitor(Protocol):
     def planned(self, chunks: Sequence[Chunk]) -> None:
         """These chunks will be processed."""
 
-    def dashboard(self, link: str | None) -> None:
-        """The cluster shows itself at this address; None if it does not."""
-
     def processed(self, result: ChunkResult) -> None:
-        """A chunk has been processed."""
+        """A chunk has been processed, taken over from an earlier run, or given up."""
+
+    def dashboard(self, link: str) -> None:
+        """The Dask dashboard can be seen there."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Silent:
     def planned(self, chunks: Sequence[Chunk]) -> None:
         """Say nothing."""
 
-    def dashboard(self, link: str | None) -> None:
+    def dashboard(self, link: str) -> None:
         """Say nothing."""
 
     def processed(self, result: ChunkResult) -> None:
@@ -64,6 +69,7 @@ class Request:
         document: path of the analysis document.
         output: directory of the result; the document's by default.
         force: replace an existing result.
+        resume: take up what an unfinished or finished run at that place has processed, where it still holds.
         accept_loss: datasets whose lost events are accepted.
         arguments: the command line, for the provenance.
     """
@@ -71,6 +77,7 @@ class Request:
     document: Path
     output: Path | None = None
     force: bool = False
+    resume: bool = False
     accept_loss: Sequence[str] = ()
     arguments: list[str] = field(default_factory=lambda: ["darkop", "run"])
 
@@ -96,22 +103,27 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
     pending = None
     try:
         with stopwatch.stage("prepare"):
-            output = request.output or _output_of(request.document)
-            pending = start_run(output, force=request.force)
+            output = output_of(request)
+            pending = start_run(output, force=request.force, resume=request.resume)
             search = prepare_search(request.document, say=watch.say)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
         run = pending.run
         with stopwatch.stage("operator"):
-            scorer = operator_of(search, run, watch)
+            scorer = operator_of(search, run, watch, pending.earlier)
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
-            result = run_events(search, run, scorer, planned=watch.planned, progress=watch.processed)
+            whom = Watch(watch.say, watch.processed, watch.dashboard)
+            result = run_events(search, run, scorer, planned=watch.planned, watch=whom, earlier=pending.earlier)
         fingerprint = scorer.fingerprint if scorer else None
         try:
             result.ledger.require_closed(request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            with suppress(
+                DarkopError
+            ):  # the page shows what was lost and where the time went; the loss is what is said
+                write_report(load_context(run))
             kept = pending.finish().path
             raise LedgerError(
                 f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
@@ -124,9 +136,12 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             write_report(load_context(run))
         write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
         return pending.finish()
-    except BaseException:
-        if pending is not None:
-            pending.abandon()
+    except BaseException as error:
+        is_kept = pending.abandon() if pending is not None else False
+        if isinstance(error, ChunkError):
+            raise _with_debugger(error, request.document) from error
+        if is_kept and isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(KEPT) from error
         raise
 
 
@@ -149,15 +164,32 @@ def after_events(
             write_report(context)
 
 
-def operator_of(search: Search, run: RunDirectory, watch: Monitor) -> Scorer | None:
-    """The scorer that the document asks for, trained first if it says so; None without one."""
+def operator_of(
+    search: Search, run: RunDirectory, watch: Monitor, earlier: RunDirectory | None = None
+) -> Scorer | None:
+    """The scorer that the document asks for, trained first if it says so; None without one.
+
+    A training that an unfinished or earlier run has done is not done again if nothing that it depends on has changed.
+    """
     operator = search.document.operator
     if operator is None:
         return None
     if operator.checkpoint is not None:
         return resolve(operator.checkpoint, operator.serve)
+    for place in (run, earlier):
+        if place is not None and is_trained(search, place):
+            if place is not run:
+                shutil.copytree(place.checkpoint, run.checkpoint)
+                shutil.copy(place.training, run.training)
+            return resolve(run.checkpoint, operator.serve)
     trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
+    note_training(search, run)
     return resolve(trained.directory, operator.serve)
+
+
+def _with_debugger(error: ChunkError, document: Path) -> ChunkError:
+    command = shlex.join(["darkop", "chunk", str(document), str(error.index), "--debug"])
+    return ChunkError(f"{error.problem}Rerun just this chunk here, under a debugger: {command}", error.index)
 
 
 def _require_datasets(search: Search, accepted: Sequence[str]) -> None:
@@ -171,7 +203,8 @@ def _checkpoint_name(document: Document) -> str:
     return f"{document.output_directory.name}-operator"
 
 
-def _output_of(path: Path) -> Path:
+def output_of(request: Request) -> Path:
+    """Where the result of a request goes."""
     from darkop_dist.config import load_document
 
-    return load_document(path).document.output_directory
+    return request.output or load_document(request.document).document.output_directory

@@ -93,7 +93,9 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
             processes = workers or loaded.document.execution.workers
             made = materialise(record, cache / "generated", workers=processes, progress=_announcing(record, say))
         files = resolve_files(made, path.parent, cache / "archives")
-        datasets.append(DatasetFiles(made, tuple(str(file.path_or_url) for file in files)))
+        replicas = {file.path_or_url: file.replicas for file in files if file.replicas}
+        promised = {file.path_or_url: file.events for file in files if file.events is not None}
+        datasets.append(DatasetFiles(made, tuple(file.path_or_url for file in files), replicas, promised))
     _refuse_shared_files(datasets)
     return Search(loaded, tuple(datasets), processor, parameters)
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from darkop_dist.errors import InputFileError
 from darkop_dist.execution.ledger import LedgerEntry
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
-from darkop_dist.execution.timeline import DRIVER, MergeSpan, RunClock, load_clock, timeline_of
+from darkop_dist.execution.merge import MergeSpan
+from darkop_dist.execution.timeline import RunClock, load_clock, timeline_of
 
 BEGAN = 1_700_000_000.0
+DRIVER = "process 1"
 
 
 def entry(
@@ -48,7 +50,7 @@ def pass_of(
 
 
 def sentence(entries: Sequence[LedgerEntry], end: float, workers: int = 2, merges: tuple[MergeSpan, ...] = ()) -> str:
-    return limiting_sentence(timeline_of(entries, RunClock(BEGAN, BEGAN + end, workers, merges)))
+    return limiting_sentence(timeline_of(entries, RunClock(BEGAN, BEGAN + end, workers, merges, DRIVER)))
 
 
 def test_reading_limits_and_the_cores_decompress() -> None:
@@ -87,7 +89,7 @@ def test_merging_on_the_workers_limits() -> None:
 def test_merging_in_the_driver_limits() -> None:
     entries = pass_of((1.0, 1.0, 0.0), chunks=10, workers=2, gap=3.0)
     merges = tuple(MergeSpan(DRIVER, BEGAN + 2.0 + 5 * i, 3.0) for i in range(5))
-    found = timeline_of(entries, RunClock(BEGAN, BEGAN + 25.0, 2, merges))
+    found = timeline_of(entries, RunClock(BEGAN, BEGAN + 25.0, 2, merges, DRIVER))
     assert found.total.driver_merge_s == pytest.approx(2 * 15.0)
     assert found.total.waiting_s == pytest.approx(0.0)
     assert limiting_sentence(found).startswith("60% of the 2 workers' time was spent idle while the driver merged")
@@ -147,6 +149,24 @@ def test_chunks_of_an_earlier_pass_are_left_out() -> None:
     assert breakdown(found) == "computing 75%, reading 25%"
 
 
+def test_a_driver_that_processes_chunks_itself_is_a_worker() -> None:
+    merges = (MergeSpan("w0", BEGAN + 4.0, 1.0),)
+    found = timeline_of([entry(0, "w0", 0.0, 1.0, 3.0)], RunClock(BEGAN, BEGAN + 5.0, 1, merges, "w0"))
+    assert (found.driver, found.workers, found.total.merge_s) == ((), 1, 1.0)
+
+
+def test_chunks_that_were_never_tried_are_no_work() -> None:
+    entries = [
+        entry(0, "w0", 0.0, 1.0, 3.0),
+        entry(1, DRIVER, 1.0, 0.0, 1e-5, status="skipped"),
+        entry(2, DRIVER, 2.0, 0.0, 1e-5, status="failed"),
+        entry(3, "w0", 4.0, 1.0, 0.0, status="failed"),
+    ]
+    found = timeline_of(entries, RunClock(BEGAN, BEGAN + 5.0, 1, (), DRIVER))
+    assert (found.chunks, list(found.spans)) == (2, ["w0"])
+    assert [span.failed for span in found.spans["w0"]] == [False, True]
+
+
 def test_a_worker_with_several_threads_has_as_many_lanes() -> None:
     entries = [entry(0, "w", 0.0, 1.0, 1.0), entry(1, "w", 0.5, 1.0, 1.0), entry(2, "w", 1.999, 1.0, 1.0)]
     found = timeline_of(entries, RunClock(BEGAN, BEGAN + 4.0, 1))
@@ -177,7 +197,7 @@ def test_every_second_of_every_worker_is_counted_once(
             clock[worker] = start + read_s + compute_s + score_s
     end = max(clock.values()) + tail
     driver = [MergeSpan(DRIVER, BEGAN + start, wall) for start, wall in merges if start + wall < end]
-    found = timeline_of(entries, RunClock(BEGAN, BEGAN + end, 6, (*spans, *driver)))
+    found = timeline_of(entries, RunClock(BEGAN, BEGAN + end, 6, (*spans, *driver), DRIVER))
     assert found.workers == 6
     assert found.total.all_s == pytest.approx(found.workers * found.wall_s, rel=1e-6, abs=1e-3)
     expected = sum(e.read_s for e in entries)
@@ -190,13 +210,15 @@ def test_a_hundred_thousand_chunks_are_summed() -> None:
     rng = np.random.default_rng(1)
     entries = pass_of((1.0, 2.0, 0.5), chunks=100_000, workers=1000, gap=0.25)
     merges = tuple(MergeSpan(DRIVER, BEGAN + float(t), 0.05) for t in np.sort(rng.uniform(0, 370, 3000)))
-    found = timeline_of(entries, RunClock(BEGAN, BEGAN + 375.0, 1000, merges))
+    found = timeline_of(entries, RunClock(BEGAN, BEGAN + 375.0, 1000, merges, DRIVER))
     assert (found.workers, found.chunks) == (1000, 100_000)
     assert found.total.all_s == pytest.approx(375_000.0)
 
 
 def test_the_clock_is_read_as_it_was_written(tmp_path: Path) -> None:
-    clock = RunClock(BEGAN, BEGAN + 3.25, 2, (MergeSpan(DRIVER, BEGAN + 1.5, 0.125), MergeSpan("w0", BEGAN + 2, 0.5)))
+    clock = RunClock(
+        BEGAN, BEGAN + 3.25, 2, (MergeSpan(DRIVER, BEGAN + 1.5, 0.125), MergeSpan("w0", BEGAN + 2, 0.5)), DRIVER
+    )
     clock.save(tmp_path / "timeline.json")
     assert load_clock(tmp_path / "timeline.json") == clock
     body = json.loads((tmp_path / "timeline.json").read_text())
