@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -122,6 +123,10 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             result.ledger.require_closed(request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            with suppress(
+                DarkopError
+            ):  # the page shows what was lost and where the time went; the loss is what is said
+                write_report(load_context(run))
             kept = pending.finish().path
             raise LedgerError(
                 f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
