@@ -18,6 +18,7 @@ from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
+from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
@@ -25,7 +26,7 @@ from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
 from darkop_dist.stages.train import is_trained, note_training, train_operator
 
-KEPT = "stopped; what was processed is kept: go on with --resume"
+KEPT = "what was processed is kept: darkop run --resume goes on with it, --force begins anew"
 
 
 class Monitor(Protocol):
@@ -105,6 +106,8 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         with stopwatch.stage("prepare"):
             output = output_of(request)
             pending = start_run(output, force=request.force, resume=request.resume)
+            if is_foreign(request.document):
+                return run_foreign_document(request, pending, watch)
             search = prepare_search(request.document, say=watch.say)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
@@ -141,7 +144,9 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         if isinstance(error, ChunkError):
             raise _with_debugger(error, request.document) from error
         if is_kept and isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(KEPT) from error
+            raise KeyboardInterrupt(f"stopped; {KEPT}") from error
+        if is_kept and isinstance(error, DarkopError) and "--resume" not in str(error):
+            error.add_note(KEPT)
         raise
 
 
