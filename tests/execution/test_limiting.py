@@ -53,7 +53,7 @@ def run(tasks: tuple[Task, ...], where: str, settings: Settings) -> Timeline:
     found = execute(tasks, Sleeper(where), settings)
     assert found.output["total"] == sum(range(600))
     return timeline_of(
-        found.ledger.entries, RunClock(began_s, time.time(), settings.workers, found.merges, worker_name())
+        found.ledger.entries, RunClock(began_s, found.ended_s, settings.workers, found.merges, worker_name())
     )
 
 
