@@ -137,7 +137,7 @@ def _advice_on_waiting(timeline: Timeline, mean_s: float) -> str:
 
 
 def _advice_on_balance(timeline: Timeline, mean_s: float) -> str:
-    longest_s = max(span.wall_s for lane in timeline.spans.values() for span in lane)
+    longest_s = max((span.wall_s for lane in timeline.spans.values() for span in lane), default=0.0)
     if timeline.chunks < 3 * timeline.workers:
         have = f"there were {timeline.chunks} chunks for {timeline.workers} workers"
         return f"{have}; smaller chunks (execution.chunk_events) or fewer workers would help most"
