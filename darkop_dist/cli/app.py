@@ -145,6 +145,8 @@ def _run(application: typer.Typer) -> int:
         status = command.main(standalone_mode=False, prog_name="darkop")
     except DarkopError as error:
         ERR.print(f"error: {error}", markup=False)
+        for note in getattr(error, "__notes__", ()):
+            ERR.print(note, markup=False)
         return error.exit_status
     except typer.exceptions.TyperException as error:
         error.show(file=sys.stderr)  # type: ignore[attr-defined]  # usage errors print themselves

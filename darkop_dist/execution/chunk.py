@@ -109,6 +109,11 @@ def attempt_chunk(
         ChunkError: the processor failed; names the chunk.
     """
     chunk = _copy_of(task.chunk, copy)
+    if store is not None and ChunkStore(store).token.exists():
+        stored = ChunkStore(store).read("chunks", key)
+        if stored is not None:  # this worker took the place of one that died after it had kept the result
+            return Attempt("done", stored.entry)
+        ChunkStore(store).note_running(worker_name(), key)
     clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
     with recorded() as phases:
         try:

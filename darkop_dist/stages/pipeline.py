@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import ChunkError, LedgerError, UnknownNameError
+from darkop_dist.errors import ChunkError, DarkopError, LedgerError, UnknownNameError
 from darkop_dist.execution import Chunk, ChunkResult, Watch
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
@@ -25,7 +26,7 @@ from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
 from darkop_dist.stages.train import is_trained, note_training, train_operator
 
-KEPT = "stopped; what was processed is kept: go on with --resume"
+KEPT = "what was processed is kept: darkop run --resume goes on with it, --force begins anew"
 
 
 class Monitor(Protocol):
@@ -122,6 +123,10 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             result.ledger.require_closed(request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            with suppress(
+                DarkopError
+            ):  # the page shows what was lost and where the time went; the loss is what is said
+                write_report(load_context(run))
             kept = pending.finish().path
             raise LedgerError(
                 f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
@@ -139,7 +144,9 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         if isinstance(error, ChunkError):
             raise _with_debugger(error, request.document) from error
         if is_kept and isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(KEPT) from error
+            raise KeyboardInterrupt(f"stopped; {KEPT}") from error
+        if is_kept and isinstance(error, DarkopError) and "--resume" not in str(error):
+            error.add_note(KEPT)
         raise
 
 
