@@ -223,3 +223,5 @@ def test_a_reason_is_one_line_without_the_secrets_of_an_address() -> None:
     error = OSError("cannot read https://eos.cern.ch/a.root?authz=zteos64:secret&x=1\nat all")
     assert reason(error) == "OSError: cannot read https://eos.cern.ch/a.root"
     assert reason(KeyError()) == "KeyError"
+    error = uproot.DeserializationError("while reading\n\n    TBasket version None", None, None, "a.root")
+    assert reason(error).startswith("DeserializationError: while reading TBasket version None")
