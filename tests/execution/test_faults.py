@@ -100,6 +100,8 @@ def test_wrong_bytes_are_the_ways_fault_once_and_then_the_files(
     assert (first.kind, first.suspect, first.retriable) == ("transient", True, True)
     again = fault_of(server.url(name), suspected=True)
     assert (again.kind, again.suspect, again.retriable) == ("damaged", True, False)
+    if part[0] == 0:
+        assert "while reading TBasket version" in again.reason
 
     content = bytearray((folder / name).read_bytes())
     content[begin + part[0] : begin + part[1]] = bytes(
@@ -223,5 +225,3 @@ def test_a_reason_is_one_line_without_the_secrets_of_an_address() -> None:
     error = OSError("cannot read https://eos.cern.ch/a.root?authz=zteos64:secret&x=1\nat all")
     assert reason(error) == "OSError: cannot read https://eos.cern.ch/a.root"
     assert reason(KeyError()) == "KeyError"
-    error = uproot.DeserializationError("while reading\n\n    TBasket version None", None, None, "a.root")
-    assert reason(error).startswith("DeserializationError: while reading TBasket version None")
