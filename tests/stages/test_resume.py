@@ -100,11 +100,12 @@ def test_nothing_is_processed_twice(search: Path, finished: Path) -> None:
     assert results(search / "out") == results(finished / "out")
 
 
-def test_a_changed_file_is_named_and_processed_alone(search: Path) -> None:
-    part = search / "background-03.csv"
-    lines = part.read_text().splitlines()
-    part.write_text("\n".join(lines[:-1]) + "\n")
-    counting = resumed(search)
+def test_a_changed_file_is_named_and_processed_alone(write_search: Write, tmp_path: Path) -> None:
+    document = in_parts(write_search(tmp_path, operator=None, anomaly_detection=None))
+    run_search(Request(document, tmp_path / "out"))
+    part = tmp_path / "background-03.csv"
+    part.write_text("\n".join(part.read_text().splitlines()[:-1]) + "\n")
+    counting = resumed(tmp_path)
     assert counting.new == ["background-03.csv"]
     assert any("stale" in text and "file background-03.csv of background" in text for text in counting.said)
 
