@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkop_dist.errors import InputFileError
@@ -174,6 +174,7 @@ def test_a_worker_with_several_threads_has_as_many_lanes() -> None:
     assert found.workers == 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 4), *[st.floats(0.0, 5.0) for _ in range(4)], st.booleans()), min_size=1, max_size=60
