@@ -129,8 +129,9 @@ def _advice_on_waiting(timeline: Timeline, mean_s: float) -> str:
     if timeline.retried:
         return f"{timeline.retried} of {timeline.chunks} chunks needed several attempts, whose time counts here"
     if mean_s < SHORT_CHUNK_S:
+        pause = _duration(timeline.total.waiting_s / timeline.chunks)
         return (
-            f"a chunk takes {_duration(mean_s)}, and handing it out takes as long; larger chunks "
+            f"a chunk takes {_duration(mean_s)}, and {pause} pass before its worker begins the next one; larger chunks "
             "(execution.chunk_events) would help most"
         )
     return "the driver or the network hands out chunks too slowly; look at the Dask report"
