@@ -200,6 +200,7 @@ LEAVES: dict[str, Any] = {
     "coffea counts": lambda draw: defaultdict_accumulator(int, a_dict(draw, lambda inner: inner(st.integers(0, 5)))),
     "coffea sums": lambda draw: defaultdict_accumulator(float, a_dict(draw, a_float)),
     "frame": lambda draw: pd.DataFrame({"a": [a_float(draw), 1.0], "n": [draw(st.integers(0, 5)), 2]}),
+    "indexed frame": lambda draw: pd.DataFrame({"a": [1.0]}, index=pd.Index([draw(st.integers(0, 2))], name="run")),
 }  # fmt: skip
 """One name for each kind of value that adds to its own kind."""
 OURS_ONLY = {"candidates"}
@@ -385,6 +386,13 @@ def test_parts_are_not_changed_and_read_one_at_a_time() -> None:
 def test_what_only_pickle_could_write_is_refused_by_name(output: Any, message: str) -> None:
     with pytest.raises(UnpackableError, match=message):
         pack(output)
+
+
+def test_frames_with_categories_come_back() -> None:
+    frame = pd.DataFrame({"c": pd.Categorical(["x", "y", "x"]), "t": ["long", None, ""]}, index=[3, 1, 2])
+    assert same(unpack(again(pack({"f": frame}))), {"f": frame})
+    with pytest.raises(UnpackableError, match=r"output\['f'\]: a data frame"):
+        pack({"f": pd.DataFrame({"a": [1, "mixed", object()]})})
 
 
 def test_results_that_do_not_add_are_refused_by_name() -> None:
