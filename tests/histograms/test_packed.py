@@ -290,11 +290,13 @@ def test_merging_equals_merge_outputs(parts: list[dict[str, Any]], batch_bytes: 
     assert same(merged(parts, batch_bytes), expected)
 
 
+# Left out: candidates and lists (tests of their own), and what accumulate adds in place only from the third part on, which
+# awkward arrays refuse and data frames answer with the rows of the first: here both are added as merge_outputs adds them.
+NOT_COFFEAS = ("candidates", "coffea list", "awkward", "indexed frame")
+
+
 @SLOW
-@given(
-    outputs(tuple(kind for kind in LEAVES if kind not in ("candidates", "coffea list", "awkward"))),
-    st.sampled_from([0, 1 << 20]),
-)
+@given(outputs(tuple(kind for kind in LEAVES if kind not in NOT_COFFEAS)), st.sampled_from([0, 1 << 20]))
 def test_merging_equals_coffeas_accumulate(parts: list[dict[str, Any]], batch_bytes: int) -> None:
     with np.errstate(all="ignore"):
         expected = accumulate(copy.deepcopy(parts))
