@@ -5,6 +5,8 @@
     │   ├── DocumentError         mistakes in the analysis document, all of them at once
     │   ├── UnknownNameError      a dataset, process, checkpoint or region that does not exist
     │   ├── InputFileError        a missing, truncated, corrupt, empty or incomplete input file
+    │   │   ├── DamagedFileError  a file that is truncated, corrupt or not the one that was planned
+    │   │   └── UnreachableFileError  a file that did not answer, however often it was asked
     │   ├── InputValueError       values in the input that cannot be used: NaN or negative total weights
     │   ├── OutputError           an output that exists already or cannot be written
     │   ├── UnpackableError       a result of a processor that cannot be kept in a file
@@ -12,7 +14,8 @@
     │   ├── StatisticsError       a statistical statement that the input does not support
     │   └── MissingExtraError     an optional dependency that is not installed
     └── RunError                  a failure of the run: exit status 1
-        ├── ChunkError            a chunk that could not be processed
+        ├── ChunkError            a bug of the processor, with the chunk that shows it
+        ├── StorageError          results that cannot be kept: a full disk, a quota, a file system that is read-only
         ├── LedgerError           events that are not accounted for
         ├── FingerprintError      a model that is not the one the run began with
         └── FitError              a fit that did not converge
@@ -25,6 +28,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_USER = 2
 EXIT_FAILURE = 1
@@ -123,6 +127,14 @@ class InputFileError(UserError):
         return type(self), (self.file, self.problem, self.what_to_do)
 
 
+class DamagedFileError(InputFileError):
+    """A file that is truncated, corrupt or not the one that was planned: another try cannot help, another copy may."""
+
+
+class UnreachableFileError(InputFileError):
+    """A file that did not answer: another try, or another copy, may help."""
+
+
 class InputValueError(UserError):
     """Values that cannot be used, such as NaN weights.
 
@@ -208,11 +220,34 @@ class MissingExtraError(UserError):
 
 
 class ChunkError(RunError):
-    """A chunk that could not be processed."""
+    """A bug of the processor, with the chunk that shows it.
+
+    Attributes:
+        index: the chunk's place in the plan.
+        problem: the chunk and what happened in it.
+    """
+
+    def __init__(self, problem: str, index: int = -1) -> None:
+        self.problem = problem
+        self.index = index
+        super().__init__(problem)
+
+    def __reduce__(self) -> tuple[type[ChunkError], tuple[str, int]]:
+        return type(self), (self.problem, self.index)
+
+
+class StorageError(RunError):
+    """Results that cannot be kept: a full disk, a quota, a file system that is read-only."""
 
 
 class LedgerError(RunError):
-    """Events that are not accounted for."""
+    """Events that are not accounted for.
+
+    Attributes:
+        partial: the result without them, where there is one.
+    """
+
+    partial: Any = None
 
 
 class FingerprintError(RunError):

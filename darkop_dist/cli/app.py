@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import datasets, generate, results, trigger
+from darkop_dist.cli import chunk, datasets, generate, results, trigger
 from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
@@ -32,6 +32,7 @@ app.command("calibrate")(results.calibrate)
 app.command("limits")(results.limits)
 app.command("report")(results.report)
 app.command("ledger")(results.ledger)
+app.command("chunk")(chunk.chunk)
 
 DocumentArgument = Annotated[Path, typer.Argument(help="The analysis document (YAML).", metavar="DOCUMENT")]
 
@@ -55,6 +56,9 @@ def run(
     document: DocumentArgument,
     output: Annotated[Path | None, typer.Option(help="Directory of the result.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Process only what is missing, failed or has changed since an earlier run.")
+    ] = False,
     accept_loss: Annotated[
         list[str] | None, typer.Option(help="Dataset whose lost events are accepted; may be repeated.")
     ] = None,
@@ -63,9 +67,18 @@ def run(
     from darkop_dist.cli.console import monitored
     from darkop_dist.stages.pipeline import Request, run_search
 
-    request = Request(document, output, force, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
-    with monitored() as monitor:
-        result = run_search(request, monitor)
+    request = Request(document, output, force, resume, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
+    try:
+        with monitored() as monitor:
+            result = run_search(request, monitor)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:
+            raise
+        ERR.print(f"error: {stopped}", markup=False)
+        raise SystemExit(INTERRUPTED) from stopped
+    if (result.path / "output.json").exists():
+        OUT.print(f"output: {result.path / 'output.json'}", markup=False)
+        return
     results.print_headline(result)
     OUT.print(f"page: {RunDirectory(result.path).report / 'index.html'}", markup=False)
 
@@ -132,6 +145,8 @@ def _run(application: typer.Typer) -> int:
         status = command.main(standalone_mode=False, prog_name="darkop")
     except DarkopError as error:
         ERR.print(f"error: {error}", markup=False)
+        for note in getattr(error, "__notes__", ()):
+            ERR.print(note, markup=False)
         return error.exit_status
     except typer.exceptions.TyperException as error:
         error.show(file=sys.stderr)  # type: ignore[attr-defined]  # usage errors print themselves

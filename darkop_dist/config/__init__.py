@@ -15,6 +15,7 @@ stages: ``check_datasets`` once the catalogue has been asked, ``check_parameters
 """
 
 from darkop_dist.config.anomaly import CONTROL_REGION, AnomalyDetection
+from darkop_dist.config.cluster import Cluster, Tls, parse_duration, parse_size
 from darkop_dist.config.datasets import (
     DatasetFile,
     DatasetRecord,
@@ -24,7 +25,7 @@ from darkop_dist.config.datasets import (
     is_pattern,
 )
 from darkop_dist.config.document import Document, luminosity_ifb, slug
-from darkop_dist.config.execution import Execution
+from darkop_dist.config.execution import Execution, check_cluster, kind_of
 from darkop_dist.config.limits import Limits
 from darkop_dist.config.load import (
     LoadedDocument,
@@ -43,6 +44,7 @@ from darkop_dist.config.selection import Selection, Term, parse_selection
 __all__ = [
     "CONTROL_REGION",
     "AnomalyDetection",
+    "Cluster",
     "DatasetFile",
     "DatasetRecord",
     "Document",
@@ -55,17 +57,22 @@ __all__ = [
     "Report",
     "Selection",
     "Term",
+    "Tls",
     "Training",
     "WeightColumns",
+    "check_cluster",
     "check_datasets",
     "check_parameters",
     "document_schema",
     "is_file_entry",
     "is_pattern",
+    "kind_of",
     "load_document",
     "luminosity_ifb",
+    "parse_duration",
     "parse_processor",
     "parse_selection",
+    "parse_size",
     "resolve_paths",
     "resolve_record",
     "slug",

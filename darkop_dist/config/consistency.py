@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from darkop_dist.config.anomaly import CONTROL_REGION
 from darkop_dist.config.datasets import DatasetRecord, is_file_entry
 from darkop_dist.config.document import Document, luminosity_ifb
+from darkop_dist.config.execution import check_cluster
 from darkop_dist.config.parse import KeyPath
 from darkop_dist.config.processor import parse_processor
 from darkop_dist.errors import nearest_names
@@ -40,6 +41,8 @@ def check_sections(document: Document) -> Iterator[Finding]:
     yield from _check_duplicates(document)
     yield from _check_files(document)
     yield from _check_operator(document)
+    for key, message, nearest in check_cluster(document.execution):
+        yield Finding(("execution", "cluster", *([] if key is None else [key])), message, nearest)
     if document.anomaly_detection is not None and document.operator is None:
         yield Finding(("anomaly_detection",), "p-values need scores: add the section operator, or remove this one")
     for index, entry in enumerate(document.datasets):

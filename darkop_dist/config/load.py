@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from darkop_dist.config.cluster import Cluster
 from darkop_dist.config.consistency import Finding, check_records, check_sections
 from darkop_dist.config.datasets import DatasetFile, DatasetRecord, is_file_entry, is_pattern
 from darkop_dist.config.document import Document
@@ -136,7 +137,21 @@ def resolve_paths(document: Document, directory: Path) -> Document:
     operator = document.operator
     if operator is not None and operator.checkpoint is not None and "/" in operator.checkpoint:
         update["operator"] = operator.model_copy(update={"checkpoint": _absolute(operator.checkpoint, directory)})
+    update["execution"] = document.execution.model_copy(
+        update={"cluster": _resolve_cluster(document.execution.cluster, directory)}
+    )
     return document.model_copy(update=update)
+
+
+def _resolve_cluster(cluster: Cluster, directory: Path) -> Cluster:
+    """Certificates and the shared directory; the local directory is on the workers' machines and stays."""
+    update: dict[str, Any] = {}
+    if cluster.shared_directory is not None:
+        update["shared_directory"] = Path(_absolute(str(cluster.shared_directory), directory))
+    if cluster.tls is not None:
+        files = {key: Path(_absolute(str(path), directory)) for key, path in cluster.tls}
+        update["tls"] = cluster.tls.model_copy(update=files)
+    return cluster.model_copy(update=update) if update else cluster
 
 
 def resolve_record(record: DatasetRecord, directory: Path) -> DatasetRecord:
