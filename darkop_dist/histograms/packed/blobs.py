@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from darkop_dist.histograms.packed.plain import decode_plain, encode_plain
+
+Content = npt.NDArray[np.uint8]
 
 
 def blob_of(value: Any) -> tuple[str, str, bytes]:
@@ -23,7 +27,7 @@ def blob_of(value: Any) -> tuple[str, str, bytes]:
     if kind is np.ndarray or isinstance(value, np.generic):
         return _array(value, scalar=kind is not np.ndarray)
     if kind is pa.Table:
-        return "arrow", "", table_bytes(value)
+        return _table(value)
     if kind.__module__.startswith("awkward.") and kind.__name__ == "Array":
         return _awkward(value)
     if kind.__module__.startswith("pandas") and kind.__name__ == "DataFrame":
@@ -31,22 +35,38 @@ def blob_of(value: Any) -> tuple[str, str, bytes]:
     raise TypeError(f"a value of type {name}")
 
 
-def value_of(kind: str, about: str, content: bytes) -> Any:
-    """The value that ``blob_of`` wrote."""
+def value_of(kind: str, about: str, content: Content) -> Any:
+    """The value that ``blob_of`` wrote; tables share the memory of ``content``."""
     return _READERS[kind](about, content)
 
 
-def table_bytes(table: pa.Table) -> bytes:
-    """A table in Arrow's stream format."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+def _table(table: pa.Table) -> tuple[str, str, bytes]:
+    """The schema stands in the structure, where equal results share it, and the rows in the payload.
+
+    Tables with dictionaries, or of more than one batch, are written as a whole.
+    """
+    batches = table.combine_chunks().to_batches()
+    if len(batches) > 1 or "dictionary" in str(table.schema.types):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return "arrow", "", sink.getvalue().to_pybytes()
+    rows = batches[0].serialize().to_pybytes() if batches else b""
+    return "arrow", table.schema.serialize().to_pybytes().hex(), rows
 
 
-def table_from(content: Any) -> pa.Table:
-    """A table from Arrow's stream format, without a copy."""
-    return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+def _read_table(about: str, content: Content) -> pa.Table:
+    if not about:
+        return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+    schema = _schema(about)
+    if not len(content):
+        return schema.empty_table()
+    return pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(content), schema)])
+
+
+@lru_cache(maxsize=64)
+def _schema(about: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(about)))
 
 
 def _array(value: Any, *, scalar: bool) -> tuple[str, str, bytes]:
@@ -57,7 +77,7 @@ def _array(value: Any, *, scalar: bool) -> tuple[str, str, bytes]:
     return ("scalar" if scalar else "array"), json.dumps([described, value.shape]), value.tobytes()
 
 
-def _read_array(about: str, content: bytes) -> Any:
+def _read_array(about: str, content: Content) -> Any:
     described, shape = json.loads(about)
     dtype = np.lib.format.descr_to_dtype(decode_plain(described))
     return np.frombuffer(content, dtype).reshape(shape).copy()
@@ -76,7 +96,7 @@ def _awkward(value: Any) -> tuple[str, str, bytes]:
     return "awkward", json.dumps(about), b"".join(one.tobytes() for one in arrays.values())
 
 
-def _read_awkward(about: str, content: bytes) -> Any:
+def _read_awkward(about: str, content: Content) -> Any:
     import awkward as ak
 
     found, buffers, at = json.loads(about), {}, 0
@@ -88,31 +108,25 @@ def _read_awkward(about: str, content: bytes) -> Any:
 
 def _frame(value: Any) -> tuple[str, str, bytes]:
     try:
-        content = table_bytes(pa.Table.from_pandas(value))
+        _, about, content = _table(pa.Table.from_pandas(value))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise TypeError(f"a data frame that Arrow cannot hold ({error})") from error
-    again = _read_frame("", content)
+    again = _read_frame(about, np.frombuffer(content, np.uint8))
     same = (again.dtypes.equals(value.dtypes), again.index.equals(value.index), again.columns.equals(value.columns))
     if not all(same) or not again.equals(value) or value.attrs:
         raise TypeError("a data frame with columns of mixed type, an unusual index or attributes")
-    return "frame", "", content
+    return "frame", about, content
 
 
-def _read_frame(about: str, content: bytes) -> Any:
-    del about
-    return table_from(content).to_pandas()
+def _read_frame(about: str, content: Content) -> Any:
+    return _read_table(about, content).to_pandas()
 
 
-def _read_table(about: str, content: bytes) -> Any:
-    del about
-    return table_from(content)
-
-
-def _read_scalar(about: str, content: bytes) -> Any:
+def _read_scalar(about: str, content: Content) -> Any:
     return _read_array(about, content)[()]
 
 
-_READERS: dict[str, Callable[[str, bytes], Any]] = {
+_READERS: dict[str, Callable[[str, Content], Any]] = {
     "array": _read_array,
     "scalar": _read_scalar,
     "arrow": _read_table,

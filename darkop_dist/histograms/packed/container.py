@@ -114,6 +114,7 @@ def from_raw_bytes(payload: bytes | memoryview) -> Packed:
     return Packed(structure, numbers, ())
 
 
+@lru_cache(maxsize=64)
 def dtype_of(bucket: str) -> np.dtype[Any]:
     """The type of the numbers of a bucket: Python's own whole numbers are kept apart from numpy's."""
     return np.dtype({"int": "<i8", BYTES: "u1"}.get(bucket, bucket))

@@ -63,6 +63,7 @@ class _Sum:
         self._pending = [Pending(payload) for payload in part.joined]
         self._relaid: set[tuple[str, int, int]] = set()
         self._own = False
+        self._bound = 0
 
     def add(self, part: Packed) -> None:
         """Add one more."""
@@ -88,9 +89,8 @@ class _Sum:
 
     def _add_numbers(self, plan: Plan, part: Packed) -> None:
         numbers = self._moved(plan)
-        for name, move in plan.second.items():
-            if name == "int":
-                _check_overflow(numbers[name], move, part.numbers[name])
+        if "int" in plan.second:
+            self._check_overflow(numbers["int"], part.numbers["int"])
         for name, ranges in plan.relaid.items():
             for start, stop in ranges:
                 if (name, start, stop) not in self._relaid:
@@ -122,6 +122,16 @@ class _Sum:
         if sum(one.nbytes for one in pending) > self._batch_bytes:
             for one in pending:
                 one.reduce()
+
+    def _check_overflow(self, total: npt.NDArray[Any], numbers: npt.NDArray[Any]) -> None:
+        """Python's whole numbers have no end: above 2^62 they are added as objects."""
+        if self._bound == 0:
+            self._bound = _largest(total)
+        self._bound += _largest(numbers)
+        if self._bound >= 1 << 62:
+            self._bound = _largest(total) + _largest(numbers)
+            if self._bound >= 1 << 62:
+                raise OnlyObjectsError
 
     def _add_object(self, part: Packed) -> None:
         if self._misfits < _PATIENCE:
@@ -155,9 +165,5 @@ def _put_at(total: npt.NDArray[Any], move: Move, numbers: npt.NDArray[Any]) -> N
         total[to : to + length] = numbers[start : start + length]
 
 
-def _check_overflow(total: npt.NDArray[Any], move: Move, numbers: npt.NDArray[Any]) -> None:
-    """Python's whole numbers have no end: above 2^62 they are added as objects."""
-    places = np.concatenate([np.arange(to, to + n) for to, _, n in move.runs]) if move.places is None else move.places
-    largest = np.abs(total[places]) + np.abs(numbers)
-    if (largest >= 1 << 62).any():
-        raise OnlyObjectsError
+def _largest(numbers: npt.NDArray[Any]) -> int:
+    return int(np.abs(numbers).max(initial=0))

@@ -26,7 +26,8 @@ class Pending:
 
     def add(self, payload: Payload) -> None:
         """One more."""
-        self._payloads.append(payload)
+        # A copy: a view would keep all numbers of its part in memory.
+        self._payloads.append(bytes(payload))
         if len(self._payloads) > 1 or self._added:
             self.nbytes += len(payload)
 

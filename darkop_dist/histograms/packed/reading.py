@@ -60,7 +60,7 @@ def read_node(node: Node, packed: Packed) -> Any:
             return kind(read_node(item, packed) for item in node.items)
         case Blob():
             content = packed.numbers[node.bucket][node.start : node.start + node.size]
-            return value_of(node.kind, node.about, content.tobytes())
+            return value_of(node.kind, node.about, content)
         case Plain():
             return node.value
 
