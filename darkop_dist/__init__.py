@@ -15,13 +15,14 @@ import importlib
 
 _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
+    "get_client": "darkop_dist.execution.sites",
     "list_opendata_datasets": "darkop_dist.stages.opendata",
     "load_opendata": "darkop_dist.stages.opendata",
     "run": "darkop_dist.stages.opendata",
     "visualize_event": "darkop_dist.report.display",
 }
 
-__all__ = ["ConformalDetector", "list_opendata_datasets", "load_opendata", "run", "visualize_event"]
+__all__ = ["ConformalDetector", "get_client", "list_opendata_datasets", "load_opendata", "run", "visualize_event"]
 
 
 def __getattr__(name: str) -> object:
