@@ -76,8 +76,9 @@ def _started(start: Callable[[Execution], Any], execution: Execution) -> Iterato
         try:
             site: Site = stack.enter_context(start(execution))
         except ModuleNotFoundError as error:
-            extra = "execution" if error.name in {"dask", "distributed", "cloudpickle"} else "sites"
-            raise MissingExtraError(error.name or "dask", extra) from error
+            module = (error.name or "dask").partition(".")[0]
+            extra = "execution" if module in {"dask", "distributed", "cloudpickle"} else "sites"
+            raise MissingExtraError(module, extra) from error
         yield site
 
 
@@ -86,15 +87,7 @@ def _ready(site: Site, kind: str, say: Callable[[str], None]) -> SiteClient:
     for difference in check_environment(site.client):
         say(f"the workers' environment differs: {difference}")
     restarts = _have_nannies(site.client) if site.restarts is None else site.restarts
-    return SiteClient(site.client, kind, _dashboard(site.client), site.owned, restarts)
-
-
-def _dashboard(client: Any) -> str | None:
-    """The link; Dask itself makes one up for a scheduler without a dashboard."""
-    if client.cluster is None and "dashboard" not in client.scheduler_info(n_workers=-1)["services"]:
-        return None
-    link: str | None = client.dashboard_link
-    return link
+    return SiteClient(site.client, kind, site.client.dashboard_link, site.owned, restarts)
 
 
 def _wait_for_worker(site: Site, kind: str, say: Callable[[str], None]) -> None:

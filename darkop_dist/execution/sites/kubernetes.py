@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def _require_operator(namespace: str | None) -> None:
     import kr8s
 
     try:
-        api = kr8s.api(namespace=namespace)
+        # Named, because kr8s answers a call without arguments with whatever this process asked for before.
+        api = kr8s.api(kubeconfig=os.environ.get("KUBECONFIG", "~/.kube/config"), namespace=namespace)
         version = api.version()["gitVersion"]
     except ValueError as error:
         raise UserError(

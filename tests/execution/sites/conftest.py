@@ -1,4 +1,4 @@
-"""Real sites for the tests: a SLURM of their own on this machine. Every process that a fixture starts, it ends."""
+"""Real sites on this machine: SLURM, dask-gateway, schedulers and workers by hand. Each fixture ends what it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,16 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 30) -> None
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
         time.sleep(0.1)
+
+
+@pytest.fixture(name="running", scope="session")
+def running_fixture() -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
+    return running
+
+
+@pytest.fixture(name="free_port", scope="session")
+def free_port_fixture() -> Callable[[], int]:
+    return free_port
 
 
 SLURM_CONF = """
@@ -239,11 +249,13 @@ class Hosts:
         port: the scheduler's port on 127.0.0.1.
         workers: the working directory of each worker; they have none in common.
         processes: the workers' processes: ``dask worker``, which is the nanny's.
+        one_more: starts a worker with a name and additional environment variables, in a context.
     """
 
     port: int
     workers: tuple[Path, ...]
     processes: tuple[subprocess.Popen[bytes], ...]
+    one_more: Callable[[str, dict[str, str]], AbstractContextManager[subprocess.Popen[bytes]]]
 
 
 @contextmanager
@@ -254,24 +266,28 @@ def by_hand(folder: Path, tls: Authority | None = None, workers: int = 2) -> Ite
     if tls is not None:
         flags = ["--tls-ca-file", tls.ca, "--tls-cert", tls.cert, "--tls-key", tls.key]
     address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{port}"
-    places = tuple(folder / f"host-{number}" for number in range(workers))
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard", *flags]
+
+    def worker(name: str, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        place = folder / name
+        place.mkdir()
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", *flags]
+        command += ["--name", name, "--host", "127.0.0.1", "--local-directory", place, "--no-dashboard"]
+        return running(command, folder / f"{name}.log", cwd=place, env={**os.environ, **environment})
+
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, *flags]
+    scheduler += ["--dashboard-address", "127.0.0.1:0"]
+    names = [f"host-{number}" for number in range(workers)]
     with ExitStack() as stack:
         (folder / "scheduler").mkdir(parents=True)
         stack.enter_context(running(scheduler, folder / "scheduler.log", cwd=folder / "scheduler"))
-        processes = []
-        for place in places:
-            place.mkdir()
-            command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", *flags]
-            command += ["--name", place.name, "--host", "127.0.0.1", "--local-directory", place, "--no-dashboard"]
-            processes.append(stack.enter_context(running(command, folder / f"{place.name}.log", cwd=place)))
+        processes = tuple(stack.enter_context(worker(name, {})) for name in names)
 
         def listens() -> bool:
             with socket.socket() as sock:
                 return sock.connect_ex(("127.0.0.1", port)) == 0
 
         wait_until(listens, "the scheduler listens", seconds=60)
-        yield Hosts(port, places, tuple(processes))
+        yield Hosts(port, tuple(folder / name for name in names), processes, worker)
 
 
 @pytest.fixture(scope="session")

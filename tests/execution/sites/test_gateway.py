@@ -16,8 +16,8 @@ from darkop_dist.errors import RunError, UserError
 from darkop_dist.execution.sites import open_client
 
 
-def section(address: str, **cluster: Any) -> Execution:
-    return Execution.model_validate({"where": address, "workers": 2, "cluster": {"wait": "90 s", **cluster}})
+def section(where: str, **cluster: Any) -> Execution:
+    return Execution.model_validate({"where": where, "workers": 2, "cluster": {"wait": "90 s", **cluster}})
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +38,10 @@ def wait_for_no_cluster(gateway: Any) -> None:
 
 
 @pytest.mark.slow
-def test_tasks_run_and_no_cluster_is_left(gateway: Any) -> None:
+def test_tasks_run_and_no_cluster_is_left_after_an_exception(gateway: Any) -> None:
     said: list[str] = []
     with (
+        pytest.raises(KeyboardInterrupt),
         dask.config.set({"gateway.address": gateway.address}),
         open_client(section("gateway", options={"worker_cores": 1}), say=said.append) as site,
     ):
@@ -49,14 +50,8 @@ def test_tasks_run_and_no_cluster_is_left(gateway: Any) -> None:
         assert site.client.gather(site.client.map(abs, range(-20, 0))) == list(range(20, 0, -1))
         assert site.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
         assert len(list(gateway.clusters.iterdir())) == 1
-    assert said == []
-    wait_for_no_cluster(gateway)
-
-
-@pytest.mark.slow
-def test_no_cluster_is_left_after_an_exception(gateway: Any) -> None:
-    with pytest.raises(KeyboardInterrupt), open_client(section(gateway.address, auth="basic")):
         raise KeyboardInterrupt
+    assert said == []
     wait_for_no_cluster(gateway)
 
 
