@@ -13,7 +13,6 @@ from darkop_dist.stages.preflight.finding import Finding, Status, in_bytes, in_t
 from darkop_dist.stages.preflight.trial import Cost, Trial
 
 KILLED_ABOVE, SPILLS_ABOVE = 0.95, 0.7  # of a worker's memory: Dask's terminate and spill
-RETIRES_BEFORE = 0.1  # of the walltime, where the document does not say
 TREE_NODES_PER_CHUNK = 1 / 31  # merged results, of 32 each, are kept too
 
 
@@ -94,9 +93,9 @@ def check_time(needs: Needs, execution: Execution) -> tuple[Finding, ...]:
     found = []
     walltime = None if execution.cluster.walltime is None else parse_duration(execution.cluster.walltime)
     if walltime is not None:
-        lifetime = walltime - _retire_before(execution, walltime)
+        lifetime = walltime - _margin(execution, walltime)
         if chunk_s > lifetime:
-            told = f"the longest chunk takes about {in_time(chunk_s)}, a worker takes work for {in_time(lifetime)}"
+            told = f"the longest chunk takes about {in_time(chunk_s)}, but a worker retires after {in_time(lifetime)}"
             hint = "Ask for more walltime, or make chunks smaller (execution.chunk_events)."
             found.append(Finding("walltime", "longest chunk", "failed", told, hint))
         jobs = max(run_s / lifetime, 1.0)
@@ -152,6 +151,7 @@ def _memory_limit(execution: Execution) -> tuple[int, str]:
     return int(psutil.virtual_memory().total) // execution.workers, share
 
 
-def _retire_before(execution: Execution, walltime: int) -> float:
+def _margin(execution: Execution, walltime: int) -> int:
+    """How long before the end of the walltime workers take no more work: as the sites choose it."""
     asked = execution.cluster.retire_before
-    return RETIRES_BEFORE * walltime if asked is None else parse_duration(asked)
+    return min(max(60, walltime // 20), 600, walltime // 4) if asked is None else parse_duration(asked)

@@ -113,7 +113,7 @@ def measure_cost(trial: Trial, processor: Any, chunk_events: int) -> Cost:
     samples = [_Sample(0, 0.0, _resident(), 0)]
     for events in sorted({min(size, most) for size in SIZES}):
         samples.append(_timed(trial, processor, events))
-        if samples[-1].seconds > LONG_ENOUGH_S:
+        if samples[-1].seconds > LONG_ENOUGH_S and len(samples) > 2:
             break
     last, previous = samples[-1], samples[-2]
     event_s = max(last.seconds - previous.seconds, 0.0) / (last.events - previous.events)
