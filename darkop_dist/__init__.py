@@ -15,13 +15,23 @@ import importlib
 
 _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
+    "DarkopExecutor": "darkop_dist.execution.runner",
     "list_opendata_datasets": "darkop_dist.stages.opendata",
     "load_opendata": "darkop_dist.stages.opendata",
     "run": "darkop_dist.stages.opendata",
+    "run_processor": "darkop_dist.execution.processor",
     "visualize_event": "darkop_dist.report.display",
 }
 
-__all__ = ["ConformalDetector", "list_opendata_datasets", "load_opendata", "run", "visualize_event"]
+__all__ = [
+    "ConformalDetector",
+    "DarkopExecutor",
+    "list_opendata_datasets",
+    "load_opendata",
+    "run",
+    "run_processor",
+    "visualize_event",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_USER = 2
 EXIT_FAILURE = 1
@@ -240,7 +241,13 @@ class StorageError(RunError):
 
 
 class LedgerError(RunError):
-    """Events that are not accounted for."""
+    """Events that are not accounted for.
+
+    Attributes:
+        partial: the result without them, where there is one.
+    """
+
+    partial: Any = None
 
 
 class FingerprintError(RunError):

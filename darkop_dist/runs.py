@@ -11,6 +11,8 @@ calibration.json     counts per score bin and the check of the p-values
 workspace.json       HistFactory workspace in pyhf's JSON
 limits.json          fits, limits, significances
 provenance.json      versions, hashes, seeds, seconds per stage
+timeline.json        when the pass over the events began and ended, and what was merged when
+dask-report.html     Dask's own performance report, if the run used Dask
 checkpoint/          the operator, if the run trained one
 training.json        what that training depended on
 chunks/              the results of the chunks, from which the run can be resumed
@@ -63,6 +65,8 @@ class RunDirectory:
     workspace = property(lambda self: self.path / "workspace.json")
     limits = property(lambda self: self.path / "limits.json")
     provenance = property(lambda self: self.path / "provenance.json")
+    timeline = property(lambda self: self.path / "timeline.json")
+    performance = property(lambda self: self.path / "dask-report.html")
     checkpoint = property(lambda self: self.path / "checkpoint")
     training = property(lambda self: self.path / "training.json")
     chunks = property(lambda self: self.path / "chunks")

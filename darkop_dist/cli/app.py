@@ -77,6 +77,9 @@ def run(
             raise
         ERR.print(f"error: {stopped}", markup=False)
         raise SystemExit(INTERRUPTED) from stopped
+    if (result.path / "output.json").exists():
+        OUT.print(f"output: {result.path / 'output.json'}", markup=False)
+        return
     results.print_headline(result)
     OUT.print(f"page: {RunDirectory(result.path).report / 'index.html'}", markup=False)
 
@@ -120,6 +123,8 @@ def _run(application: typer.Typer) -> int:
         status = command.main(standalone_mode=False, prog_name="darkop")
     except DarkopError as error:
         ERR.print(f"error: {error}", markup=False)
+        for note in getattr(error, "__notes__", ()):
+            ERR.print(note, markup=False)
         return error.exit_status
     except typer.exceptions.TyperException as error:
         error.show(file=sys.stderr)  # type: ignore[attr-defined]  # usage errors print themselves

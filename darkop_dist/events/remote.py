@@ -83,6 +83,16 @@ class RemoteSource(uproot.source.fsspec.FSSpecSource):  # type: ignore[misc]  # 
     def __init__(self, file_path: str, deadline_s: float = TIMEOUT_S, **options: Any) -> None:
         super().__init__(file_path, **options)
         self._deadline_s = deadline_s
+        self._size: int | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file as its server tells it, asked for once."""
+        if self._size is None:
+            question = _translated(_question(self._fs, self._file_path), self._file_path, self._deadline_s)
+            answer = self._executor.submit(question)
+            self._size = int(answer.result()["size"] or 0)
+        return self._size
 
     def chunk(self, start: int, stop: int) -> Any:
         """Bytes ``start`` to ``stop``; raises OSError."""
@@ -131,35 +141,38 @@ def _request(filesystem: Any, path: str, start: int | None, stop: int | None) ->
     return asyncio.to_thread(filesystem.cat_file, path, start=start, end=stop)
 
 
+def _question(filesystem: Any, path: str) -> Awaitable[Any]:
+    if filesystem.async_impl:
+        answer: Awaitable[Any] = filesystem._info(path)  # noqa: SLF001  # fsspec names its coroutines so
+        return answer
+    return asyncio.to_thread(filesystem.info, path)
+
+
 async def _translated(request: Awaitable[Any], path: str, timeout_s: float) -> Any:
     """The answer to a request, or an OSError that says why there is none."""
     try:
         return await asyncio.wait_for(request, timeout_s)
-    except TimeoutError as error:
-        # the address stands in the text, since futures keep no more of a TimeoutError than that
-        raise TimeoutError(errno.ETIMEDOUT, f"the server of {path} does not answer in time") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise _numbered(error, path) from error
     except Exception as error:
-        status = getattr(error, "status", None)
-        if status in GONE:
-            raise FileNotFoundError(errno.ENOENT, "no such file on the server", path) from error
-        if status in REFUSED:
-            raise PermissionError(errno.EACCES, f"the server refuses the file (status {status})", path) from error
-        said = f"the server answers with status {status}" if status else f"{type(error).__name__}: {error}"
-        raise OSError(errno.EIO, said, path) from error
+        raise _numbered(error, path) from error
 
 
-def _numbered(error: OSError, path: str) -> OSError:
-    """The same error with a number: fsspec gives none, and XRootD puts its own into the text."""
-    said = str(error)
-    if isinstance(error, FileNotFoundError) or "[3011]" in said:
+def _numbered(error: BaseException, path: str) -> OSError:
+    """An error as an OSError with a number: fsspec gives none, and XRootD puts its own into the text."""
+    status, said = getattr(error, "status", None), str(error)
+    hidden = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    if hidden is not None:  # fsspec calls a file absent whose size it could not ask for, whatever the reason
+        return _numbered(hidden, path)
+    if isinstance(error, TimeoutError) or "Operation expired" in said:
+        # the address stands in the text, since futures keep no more of a TimeoutError than that
+        return TimeoutError(errno.ETIMEDOUT, f"the server of {path} does not answer in time")
+    if isinstance(error, FileNotFoundError) or status in GONE or "[3011]" in said:
         return FileNotFoundError(errno.ENOENT, "no such file on the server", path)
-    if isinstance(error, PermissionError) or "[3010]" in said or "Auth failed" in said:
-        return PermissionError(errno.EACCES, f"the server refuses the file ({said})", path)
-    return OSError(errno.ETIMEDOUT if "Operation expired" in said else errno.EIO, said, path)
+    if isinstance(error, PermissionError) or status in REFUSED or "[3010]" in said or "Auth failed" in said:
+        return PermissionError(errno.EACCES, f"the server refuses the file ({status or said})", path)
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    text = f"the server answers with status {status}" if status else f"{type(error).__name__}: {said}"
+    return OSError(errno.EIO, text, path)
 
 
 def _client_options(path: str, timeout_s: float) -> dict[str, Any]:

@@ -10,15 +10,16 @@ import functools
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cloudpickle
 
-from darkop_dist.execution.keys import own_modules
+from darkop_dist.execution.keys import homes_of, own_modules
 
 WORKER_DIED = "the worker died, most often for want of memory"
 CALLS_PER_WORKER = 3
@@ -165,11 +166,20 @@ class Processes:
 
 def by_value(processor: Any) -> bytes:
     """A processor as bytes; the user's own modules travel with it, so that workers need only the wheel."""
-    modules = own_modules(type(processor).__module__)
+    with with_own_modules(*homes_of(processor)):
+        return bytes(cloudpickle.dumps(processor))
+
+
+@contextmanager
+def with_own_modules(*names: str) -> Iterator[None]:
+    """Within, what is pickled carries these modules and the user's own that they import."""
+    before = cloudpickle.list_registry_pickle_by_value()
+    found = dict.fromkeys(module for name in names for module in own_modules(name))
+    modules = [module for module in found if module.__name__ not in before]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(processor))
+        yield
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

@@ -30,6 +30,7 @@ from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.deadline import deadline
 from darkop_dist.execution.faults import Fault, Kind, classify, reason
+from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.ledger import LedgerEntry
 from darkop_dist.execution.plan import Chunk
 from darkop_dist.execution.store import ChunkStore, entry_header
@@ -110,11 +111,16 @@ def attempt_chunk(
     """
     keep_memory()
     chunk = _copy_of(task.chunk, copy)
+    if store is not None and ChunkStore(store).token.exists():
+        stored = ChunkStore(store).read("chunks", key)
+        if stored is not None:  # this worker took the place of one that died after it had kept the result
+            return Attempt("done", stored.entry)
+        ChunkStore(store).note_running(worker_name(), key)
     clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
     with recorded() as phases:
         try:
             with deadline(task.timeout_s, key):
-                events = _open(task, chunk)
+                events = _open(task, chunk, processor)
                 output = processor.process(events)
                 sum_weights = _generated_weight(task, events)
         except BaseException as error:  # noqa: BLE001  # what is no failure of input is raised again
@@ -204,10 +210,12 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
     return f"entries {chunk.start} to {chunk.stop} cannot be read: {fault.reason}"
 
 
-def _open(task: Task, chunk: Chunk) -> ak.Array:
+def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
         file = _opened(chunk.path, _state(chunk.path)) if chunk.path.endswith(".root") else None
         _require_identity(chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        if isinstance(processor, ForeignProcessor):
+            return processor.open_events(file, chunk, task.record)
         return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=file, label=chunk.label)
 
 

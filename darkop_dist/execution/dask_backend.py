@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, KilledWorker
+from distributed import Client, KilledWorker, get_worker
 
 from darkop_dist.errors import RunError
 from darkop_dist.execution.backend import CALLS_PER_WORKER, WORKER_DIED, Answer, Call, unpacked
 from darkop_dist.execution.deadline import TOPIC, hanging
+from darkop_dist.execution.memory import leave_if_full, wait_if_leaving
 
 LOOK_AFTER_WORKERS_S = 5.0
 MOST_AT_ONCE = 500
@@ -211,7 +212,11 @@ def _same(payload: bytes) -> bytes:
 
 def _called(function: Callable[..., Any], payload: bytes, arguments: tuple[Any, ...]) -> Any:
     """Runs in a worker; the payload comes from this run's own driver over the cluster's connection, not from a file."""
-    return function(unpacked(payload), *arguments)
+    wait_if_leaving()
+    try:
+        return function(unpacked(payload), *arguments)
+    finally:
+        leave_if_full(get_worker())
 
 
 def _reads(token: Path, expected: str) -> bool:

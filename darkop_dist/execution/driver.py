@@ -95,6 +95,7 @@ class Driver:
         self._tasks, self._backend, self._store, self._digest = tasks, backend, store, run_digest
         self._merge_mb = merge_mb
         self._tree = MergeTree(len(tasks))
+        self._places = {task.chunk.index: place for place, task in enumerate(tasks)}
         self._entries: list[LedgerEntry | None] = [None] * len(tasks)
         self._new = iter(tasks)
         self._waiting: list[tuple[float, int, _Work | _MergeWork]] = []
@@ -192,6 +193,10 @@ class Driver:
         if isinstance(work, _MergeWork):
             self._hear_merge(work, answer)
         elif answer.lost:
+            running = self._store.running_on(answer.worker) if answer.worker else set()
+            if running and work.key not in running:  # it only waited there
+                self._later(work, 1)
+                return
             work.avoid.add(answer.worker)
             self._failed(work, "lost", answer.lost, lost_entry(work.task, answer.lost))
         else:
@@ -248,12 +253,12 @@ class Driver:
         if work is not None and work.repairs is not None:
             self._repaired(work.key, ref)
             return
-        index = task.chunk.index
-        self._entries[index] = entry
+        place = self._places[task.chunk.index]
+        self._entries[place] = entry
         self._journal.write(entry, ref.key if ref else "")
         if self._progress is not None:
             self._progress(ChunkResult(entry, kept))
-        self._merge(self._tree.complete(0, index, ref))
+        self._merge(self._tree.complete(0, place, ref))
 
     def _merge(self, job: MergeJob | None) -> None:
         """Begin a merge that has become possible: where all workers see the results there, otherwise here."""

@@ -16,6 +16,7 @@ from darkop_dist.execution.chunk import Task
 from darkop_dist.execution.driver import Driver, Execution, Progress
 from darkop_dist.execution.journal import changes_since, read_plan, write_plan
 from darkop_dist.execution.keys import run_key
+from darkop_dist.execution.performance import saved_performance_report
 from darkop_dist.execution.sites import open_client
 from darkop_dist.execution.store import ChunkStore
 
@@ -47,6 +48,7 @@ def execute(
     earlier: Sequence[Path] = (),
     watch: Watch | None = None,
     client: Any = None,
+    performance: Path | None = None,
 ) -> Execution:
     """Process all chunks and merge their outputs in a tree that the plan alone determines.
 
@@ -62,6 +64,7 @@ def execute(
         earlier: stores of earlier runs, whose results are taken up too.
         watch: is told what happens.
         client: a Dask client to use, which is not closed; by default what the settings say.
+        performance: where Dask's performance report is saved, if the run uses Dask; None for none.
 
     Raises:
         UserError: the values of a file cannot be used by this processor at all.
@@ -77,7 +80,7 @@ def execute(
         key = run_key(processor, fingerprint)
         _say_what_is_stale(kept, key, tasks, watch)
         write_plan(kept, key, tasks)
-        with _backend(processor, settings, client, place, watch) as backend:
+        with _backend(processor, settings, client, place, watch, performance) as backend:
             driver = Driver(tasks, backend, kept, key.digest, merge_mb=settings.merge_memory_mb)
             return driver.run(watch.progress)
 
@@ -109,7 +112,9 @@ def _say_what_is_stale(store: ChunkStore, key: Any, tasks: Sequence[Task], watch
 
 
 @contextmanager
-def _backend(processor: Any, settings: Settings, client: Any, store: Path, watch: Watch) -> Iterator[Backend]:
+def _backend(
+    processor: Any, settings: Settings, client: Any, store: Path, watch: Watch, performance: Path | None
+) -> Iterator[Backend]:
     if client is None and settings.where == "local":
         if settings.workers == 1:
             yield Inline(None, processor)
@@ -129,6 +134,7 @@ def _backend(processor: Any, settings: Settings, client: Any, store: Path, watch
             site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=NO_WORKERS_S
         )
         try:
-            yield dask
+            with saved_performance_report(site.client, performance):
+                yield dask
         finally:
             dask.close()

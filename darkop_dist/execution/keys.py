@@ -18,13 +18,14 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
 from pydantic import BaseModel
 
 from darkop_dist.config.datasets import DatasetRecord
+from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.plan import Chunk
 
 ROOMS = ("config/datasets.py", "config/selection.py", "events", "histograms", "scoring", "execution/chunk.py")
@@ -60,11 +61,16 @@ def run_key(processor: Any, fingerprint: str | None) -> RunKey:
         processor: has ``process(events)``; its attributes are its settings.
         fingerprint: of the operator; None without one.
     """
-    sources = own_sources(type(processor).__module__)
+    homes, own = homes_of(processor), processor
+    sources = sorted({path for home in homes for path in own_sources(home)})
     parts = {f"processor {path.name}": _hash_file(path) for path in sources}
-    if not sources:  # a class of a notebook, or of an installed package
-        parts["processor"] = hashlib.sha256(cloudpickle.dumps(type(processor))).hexdigest()
-    parts |= {"settings": _hash(_plain(_settings(processor))), "operator": fingerprint or "none"}
+    if isinstance(processor, ForeignProcessor):
+        own = processor.wrapped
+        parts |= {f"{name} of the events": _hash(_plain(value)) for name, value in processor.dressing.items()}
+        parts["darkop-dist execution/foreign.py"] = hash_room("execution/foreign.py")
+    if not own_sources(homes[0]):  # a class of a notebook, or of an installed package
+        parts["processor"] = hashlib.sha256(cloudpickle.dumps(_class_of(own))).hexdigest()
+    parts |= {"settings": _hash(_plain(_settings(own))), "operator": fingerprint or "none"}
     parts |= {f"darkop-dist {room}": hash_room(room) for room in ROOMS}
     for library in LIBRARIES:
         try:
@@ -94,6 +100,19 @@ def _hash_of_record(content: str) -> str:
 
 def _record_hash(record: DatasetRecord) -> str:
     return _hash_of_record(record.model_dump_json(include=set(READ_FROM_RECORD)))
+
+
+def homes_of(processor: Any) -> tuple[str, ...]:
+    """Names of the modules that a processor's own code begins in; its class's is the first."""
+    if isinstance(processor, ForeignProcessor):
+        schema = processor.schema.__module__
+        return (_class_of(processor.wrapped).__module__, *([schema] if own_sources(schema) else []))
+    return (type(processor).__module__,)
+
+
+def _class_of(processor: Any) -> Any:
+    """The class of a processor; a function is its own."""
+    return processor if isinstance(processor, FunctionType) else type(processor)
 
 
 def own_sources(module: str) -> tuple[Path, ...]:
@@ -164,7 +183,7 @@ def _is_own(path: Path) -> bool:
 
 def _settings(processor: Any) -> Any:
     settings = getattr(processor, "settings", None)
-    return settings if dataclasses.is_dataclass(settings) else vars(processor)
+    return settings if dataclasses.is_dataclass(settings) else getattr(processor, "__dict__", {})
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coffea.processor.accumulator import accumulate
+
 from darkop_dist.errors import StorageError
 from darkop_dist.execution.faults import reason
 from darkop_dist.execution.store import ChunkStore, read_result
@@ -105,5 +107,11 @@ def merge_loose(job: MergeJob, store: Path) -> Ref:
     total: Any = None
     for child in job.children:
         content = content_of(child, store)
-        total = content if total is None else merge_outputs(total, content)
+        total = content if total is None else _added(total, content)
     return Ref(job.key, leaf=False, loose=total)
+
+
+def _added(first: Any, second: Any) -> Any:
+    """Two contents as one, by coffea's rule: what another's processor gives may hold sets and types of its own."""
+    entries = merge_outputs(first["entries"], second["entries"])
+    return {"output": accumulate([first["output"], second["output"]]), "entries": entries}

@@ -5,6 +5,7 @@ store.json             what the results depend on, by name, and the hash of the 
 seen                   a token by which a worker knows that it sees this directory
 chunks/ab/abcd...      one result: the chunk's line of the ledger and what the processor gave
 nodes/ab/abcd...       one merged result, by the keys of what was merged
+running/WORKER-THREAD  the key of the chunk that this thread of this worker began last
 
 A result is the bytes ``DKRESULT1``, the length of a JSON header in eight bytes, the header, the packed output, and the
 SHA-256 of all that. A file that does not match its hash counts as absent, and its chunk is processed again.
@@ -124,6 +125,19 @@ class ChunkStore:
         body = MAGIC + len(text).to_bytes(LENGTH, "little") + text + data
         write_whole(self.place(kind, key), body + hashlib.sha256(body).digest())
 
+    def note_running(self, worker: str, key: str) -> None:
+        """Note which chunk a thread of a worker begins, so that the chunk is known if the worker dies."""
+        place = self.path / "running" / f"{_file_name(worker)}-{threading.get_ident()}"
+        try:
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(key)
+        except OSError:
+            return  # the note only helps to find the culprit sooner
+
+    def running_on(self, worker: str) -> set[str]:
+        """Keys of the chunks that a worker has begun last; empty if it does not see this directory."""
+        return {path.read_text() for path in (self.path / "running").glob(f"{_file_name(worker)}-*")}
+
     def _take_over(self, old: Path, new: Path) -> None:
         new.parent.mkdir(parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
@@ -175,6 +189,10 @@ def write_whole(path: Path, body: bytes) -> None:
         if error.errno in FULL:
             raise _full(path, error) from error
         raise
+
+
+def _file_name(worker: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in worker)
 
 
 def _full(path: Path, error: OSError) -> StorageError:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import ChunkError, LedgerError, UnknownNameError
+from darkop_dist.errors import ChunkError, DarkopError, LedgerError, UnknownNameError
 from darkop_dist.execution import Chunk, ChunkResult, Watch
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
+from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
@@ -24,7 +26,7 @@ from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
 from darkop_dist.stages.train import is_trained, note_training, train_operator
 
-KEPT = "stopped; what was processed is kept: go on with --resume"
+KEPT = "what was processed is kept: darkop run --resume goes on with it, --force begins anew"
 
 
 class Monitor(Protocol):
@@ -104,6 +106,8 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         with stopwatch.stage("prepare"):
             output = output_of(request)
             pending = start_run(output, force=request.force, resume=request.resume)
+            if is_foreign(request.document):
+                return run_foreign_document(request, pending, watch)
             search = prepare_search(request.document, say=watch.say)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
@@ -119,6 +123,10 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             result.ledger.require_closed(request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            with suppress(
+                DarkopError
+            ):  # the page shows what was lost and where the time went; the loss is what is said
+                write_report(load_context(run))
             kept = pending.finish().path
             raise LedgerError(
                 f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
@@ -136,7 +144,9 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         if isinstance(error, ChunkError):
             raise _with_debugger(error, request.document) from error
         if is_kept and isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(KEPT) from error
+            raise KeyboardInterrupt(f"stopped; {KEPT}") from error
+        if is_kept and isinstance(error, DarkopError) and "--resume" not in str(error):
+            error.add_note(KEPT)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.execution import Chunk, Ledger, Task, Watch, execute, plan_chunks
+from darkop_dist.execution.timeline import RunClock
+from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
@@ -42,7 +45,7 @@ def run_events(
     watch: Watch | None = None,
     earlier: RunDirectory | None = None,
 ) -> EventsResult:
-    """Read, select, score and fill every chunk; writes ledger, histograms, cutflow and candidates.
+    """Read, select, score and fill every chunk; writes ledger, timeline, histograms, cutflow and candidates.
 
     Args:
         search: the search.
@@ -61,7 +64,11 @@ def run_events(
     planned([task.chunk for task in tasks])
     stores = () if earlier is None else (earlier.chunks,)
     watch = watch or Watch()
-    result = execute(tasks, processor, search.document.execution, store=run.chunks, earlier=stores, watch=watch)
+    settings, began_s = search.document.execution, time.time()
+    result = execute(
+        tasks, processor, settings, store=run.chunks, earlier=stores, watch=watch, performance=run.performance
+    )
+    RunClock(began_s, time.time(), settings.workers, result.merges, worker_name()).save(run.timeline)
     if result.unkept:
         watch.say(f"results that cannot be packed were not kept for a resume: {result.unkept}")
     fingerprint = scorer.fingerprint if scorer else None

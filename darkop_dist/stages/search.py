@@ -83,6 +83,23 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     processor = load_processor(loaded)
     parameters = check_parameters(loaded, processor.Parameters)
     check_signal_region(loaded, processor)
+    datasets = find_files(loaded, workers=workers, say=say)
+    return Search(loaded, datasets, processor, parameters)
+
+
+def find_files(
+    loaded: LoadedDocument, *, workers: int | None = None, say: Say = lambda _: None
+) -> tuple[DatasetFiles, ...]:
+    """Find, unpack or generate the files of all datasets of a document.
+
+    Args:
+        loaded: the document.
+        workers: processes for the generation; the document's number by default.
+        say: is told what takes long.
+
+    Raises:
+        UserError: a mistake in the datasets or a file that cannot be used.
+    """
     records = find_records(loaded)
     check_datasets(loaded, records)
     cache = cache_directory()
@@ -92,12 +109,12 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
         if record.generated is not None:
             processes = workers or loaded.document.execution.workers
             made = materialise(record, cache / "generated", workers=processes, progress=_announcing(record, say))
-        datasets.append(find_files(made, path.parent))
-    _refuse_shared_files(datasets)
-    return Search(loaded, tuple(datasets), processor, parameters)
+        datasets.append(files_of(made, loaded.source.parent))
+    refuse_shared_files(datasets)
+    return tuple(datasets)
 
 
-def find_files(record: DatasetRecord, base: Path) -> DatasetFiles:
+def files_of(record: DatasetRecord, base: Path) -> DatasetFiles:
     """A dataset with its files; archives are unpacked into the cache.
 
     Args:
@@ -146,7 +163,12 @@ def _announcing(record: DatasetRecord, say: Say) -> Callable[[int], None]:
     return progress
 
 
-def _refuse_shared_files(datasets: Sequence[DatasetFiles]) -> None:
+def refuse_shared_files(datasets: Sequence[DatasetFiles]) -> None:
+    """Refuse a file that belongs to two datasets.
+
+    Raises:
+        InputFileError: names the file and both datasets.
+    """
     owners: dict[str, str] = {}
     for dataset in datasets:
         for path in dataset.paths:
@@ -169,10 +191,33 @@ def find_records(loaded: LoadedDocument) -> tuple[DatasetRecord, ...]:
 
 
 def load_processor(loaded: LoadedDocument) -> type[Any]:
-    """The class that the document's ``processor`` names.
+    """The class of search that the document's ``processor`` names.
 
     Raises:
         InputFileError: the file or module cannot be imported, or it is no processor with parameters.
+        UnknownNameError: the file has no class of that name.
+    """
+    found = load_class(loaded)
+    if not is_search(found):
+        raise InputFileError(
+            loaded.document.processor,
+            "is no search processor: it needs process(events) and a pydantic class Parameters",
+            "See processors/zprime.py for an example.",
+        )
+    return found
+
+
+def is_search(processor: type[Any]) -> bool:
+    """Whether a class of processor is one of a search, which declares its parameters, rather than any of coffea's."""
+    model = getattr(processor, "Parameters", None)
+    return isinstance(model, type) and issubclass(model, BaseModel) and hasattr(processor, "process")
+
+
+def load_class(loaded: LoadedDocument) -> type[Any]:
+    """The class that the document's ``processor`` names.
+
+    Raises:
+        InputFileError: the file or module cannot be imported.
         UnknownNameError: the file has no class of that name.
     """
     reference = parse_processor(loaded.document.processor)
@@ -185,13 +230,6 @@ def load_processor(loaded: LoadedDocument) -> type[Any]:
     if not isinstance(found, type):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise UnknownNameError("processor class", reference.name, classes, f"Name a class of {source}.")
-    model = getattr(found, "Parameters", None)
-    if not (isinstance(model, type) and issubclass(model, BaseModel) and hasattr(found, "process")):
-        raise InputFileError(
-            source,
-            f"{reference.name} is no search processor: it needs process(events) and a pydantic class Parameters",
-            "See processors/zprime.py for an example.",
-        )
     return found
 
 

@@ -14,6 +14,7 @@ import pytest
 import uproot
 
 from darkop_dist.cli import main
+from darkop_dist.runs import RunDirectory, has_results
 
 Write = Callable[..., Path]
 Command = Callable[..., tuple[int, str]]
@@ -51,8 +52,11 @@ def check(outcome: tuple[int, str], status: int, *parts: str, folder: Path) -> N
     assert error.startswith("error: ")
     assert "Traceback" not in error
     assert code == status
-    left = [path.name for path in folder.iterdir() if path.is_dir()]
-    assert left == [], "nothing half-written stays behind"
+    for left in (path for path in folder.iterdir() if path.is_dir()):
+        kept = RunDirectory(left)
+        assert has_results(kept), "nothing half-written stays behind"
+        assert not kept.histograms.exists()
+        assert "what was processed is kept: darkop run --resume goes on with it" in error
 
 
 def test_missing_file(darkop: Command, document: Path, tmp_path: Path) -> None:

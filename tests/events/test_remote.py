@@ -74,6 +74,25 @@ def test_every_failure_ends_with_a_number_and_the_address(server: Any, kind: str
     assert len(read(server)["mass"]) == 20_000
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "number"),
+    [("hang", {}, errno.ETIMEDOUT), ("status", {"status": 503}, errno.EIO), ("status", {"status": 404}, errno.ENOENT)],
+)
+def test_a_size_is_asked_for_once_and_in_time(
+    server: Any, folder: Path, kind: str, settings: dict, number: int
+) -> None:
+    with open_root(server.url("a.root"), timeout_s=SHORT_S) as file:
+        source = file.file.source
+        server.fail("a.root", kind, **settings)
+        with pytest.raises(OSError, match=r"a\.root") as caught:
+            source.num_bytes  # noqa: B018  # it is a property that asks
+        assert caught.value.errno == number
+        server.mend()
+        sizes = [source.num_bytes for _ in range(3)]
+        assert sizes == [(folder / "a.root").stat().st_size] * 3
+        assert [request.method for request in server.requests] == ["HEAD"]
+
+
 @pytest.mark.parametrize(("kind", "number"), [("hang", errno.ETIMEDOUT), ("cut", errno.EIO)])
 def test_whole_files_end_too(server: Any, kind: str, number: int) -> None:
     server.fail("a.csv", kind)

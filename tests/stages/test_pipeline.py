@@ -147,7 +147,7 @@ def test_limits_refuse_an_open_ledger(run: RunDirectory) -> None:
     entry = context.ledger.entries[0]
     lost = dataclasses.replace(entry, status="failed", reason="OSError: gone", entries=0)
     opened = dataclasses.replace(context, ledger=Ledger((lost, *context.ledger.entries[1:])))
-    with pytest.raises(LedgerError, match=r"data: 800 of 800 entries lost[\s\S]*--accept-loss data"):
+    with pytest.raises(LedgerError, match=r"data: lost 800 of 800 entries in 1 chunk[\s\S]*--accept-loss data"):
         write_limits(opened)
     assert run.ledger.read_text() == text
 
@@ -185,7 +185,7 @@ def test_an_open_ledger_keeps_the_events_for_later(write_search: Write, tmp_path
     )
     body = json.loads(document.read_text()) | {"processor": "failing.py:Failing", "execution": {"retries": 0}}
     document.write_text(json.dumps(body))
-    with pytest.raises(LedgerError, match=r"data: 800 of 800 entries lost[\s\S]*kept in .*result"):
+    with pytest.raises(LedgerError, match=r"data: lost 800 of 800 entries in 1 chunk[\s\S]*kept in .*result"):
         run_search(Request(document, tmp_path / "result"))
     kept = RunDirectory(tmp_path / "result")
     assert load_context(kept).ledger.closure()[0].lost == 800

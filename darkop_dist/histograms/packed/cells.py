@@ -30,8 +30,8 @@ def kind_of_histogram(value: Any) -> str | None:
     return next((name for name, kind in KINDS.items() if type(value) is kind), None)
 
 
-def describe(histogram: Any, kind: str, start: int) -> Cells:
-    """The structure of a histogram.
+def describe(histogram: Any, kind: str) -> Cells:
+    """The structure of a histogram whose numbers come first.
 
     Raises:
         TypeError: a storage, transform or piece of metadata cannot be written; the message says which.
@@ -43,7 +43,7 @@ def describe(histogram: Any, kind: str, start: int) -> Cells:
     about = dict(histogram.__dict__)
     known = bool(about.pop(KNOWN, True))
     bucket = "<i8" if storage in ("Int64", "AtomicInt64") else "<f8"
-    cells = Cells(kind, _text(about), storage, axes, known, bucket, start)
+    cells = Cells(kind, _text(about), storage, axes, known, bucket, 0)
     rebuilt = _empty(kind, cells.about, storage, axes)
     same = all(a == b and type(a._ax) is type(b._ax) for a, b in zip(rebuilt.axes, histogram.axes, strict=True))
     if not same or {**rebuilt.__dict__, KNOWN: known} != {**histogram.__dict__, KNOWN: known}:
@@ -149,6 +149,9 @@ def _build_regular(detail: list[Any], options: dict[str, bool], about: dict[str,
     axis = bh.axis.Regular(size, float.fromhex(first), float.fromhex(last), **keywords, __dict__=about)
     # The upper edge is computed as low + width, and low + width - low need not be width again in the last bit.
     state = (*axis._ax.__getstate__()[:-2], float.fromhex(low), float.fromhex(width))
-    axis._ax.__setstate__(state)
-    axis.__dict__ = axis._ax.raw_metadata
+    kind: Any = type(axis._ax)
+    exact = kind.__new__(kind)
+    exact.__setstate__(state)
+    axis._ax = exact
+    axis.__dict__ = exact.raw_metadata
     return axis

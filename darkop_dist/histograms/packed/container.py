@@ -50,6 +50,9 @@ class Packed:
         """Bytes in memory, without the structure, which equal results share."""
         return sum(array.nbytes for array in self.numbers.values()) + sum(len(payload) for payload in self.joined)
 
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        return Packed.from_bytes, (self.to_bytes(),)
+
     def to_bytes(self) -> bytes:
         """The result as it stands in a file."""
         lengths = np.array([len(payload) for payload in self.joined], "<u8").tobytes()

@@ -34,7 +34,7 @@ class Pending:
         """Join what has been collected."""
         if len(self._payloads) + self._added > 1:
             values = ([self._value] if self._added else []) + [read_payload(payload) for payload in self._payloads]
-            self._value = join_values(values, begins=not self._added)
+            self._value = join_values(values)
             self._payloads, self._added, self.nbytes = [], True, 0
 
     def payload(self) -> Payload:
@@ -43,7 +43,7 @@ class Pending:
         return raw_bytes(pack_payload(self._value)) if self._added else self._payloads[0]
 
 
-def join_values(values: list[Any], *, begins: bool) -> Any:
+def join_values(values: list[Any]) -> Any:
     """The sum of two or more values of one type."""
     if all(isinstance(value, Candidates) for value in values):
         return join_candidates(values)
@@ -55,6 +55,6 @@ def join_values(values: list[Any], *, begins: bool) -> Any:
         ):
             return type(values[0])(np.concatenate(columns))
     total = values[0]
-    for number, value in enumerate(values[1:]):
-        total = add_objects(total, value, begins=begins and not number)
+    for value in values[1:]:
+        total = add_objects(total, value, begins=False)
     return total

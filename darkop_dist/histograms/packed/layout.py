@@ -104,7 +104,9 @@ def _plan(_first: bytes, _second: bytes, pair: _Pair) -> Plan | None:
     structure = structure_of(root)
     if structure.digest == pair.first.digest:
         structure = pair.first
-    grows = any(not _stays(layout.first[name], size) for name, size in structure.sizes.items())
+    grows = set(structure.sizes) != set(pair.first.sizes) or any(
+        not _stays(layout.first[name], size) for name, size in structure.sizes.items()
+    )
     return Plan(
         structure,
         grows,

@@ -32,12 +32,15 @@ def add_objects(first: Any, second: Any, *, begins: bool, path: str = "") -> Any
         return first
     if isinstance(first, Mapping) and isinstance(second, Mapping) and not _adds(first):
         return _add_mappings(first, second, begins=begins, path=path)
+    if isinstance(first, list) and isinstance(second, list):
+        # Not operator.iadd: coffea's list_accumulator breaks when it is added to a list that it became itself.
+        return [*first, *second] if begins else _extended(first, second)
     try:
         if isinstance(first, MutableSet) and not _adds(first):
             first |= second
             return first
         with np.errstate(all="ignore"):
-            if not begins and _in_place(first):
+            if not begins and type(first).__module__ == "coffea.processor.accumulator":
                 first += second
                 return first
             return first + second
@@ -59,9 +62,9 @@ def _adds(value: Any) -> bool:
     return hasattr(type(value), "__add__")
 
 
-def _in_place(value: Any) -> bool:
-    """Kinds whose addition in place gives the same as addition, faster; coffea's accumulators, where it differs."""
-    return isinstance(value, list) or type(value).__module__ == "coffea.processor.accumulator"
+def _extended(first: list[Any], second: list[Any]) -> list[Any]:
+    first.extend(second)
+    return first
 
 
 def _name(value: Any) -> str:

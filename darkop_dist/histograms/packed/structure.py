@@ -20,6 +20,7 @@ COMPONENTS = {"Double": 1, "Int64": 1, "AtomicInt64": 1, "Weight": 2, "Mean": 3,
 """Storages of histograms, with the numbers per cell."""
 ACCUMULATORS = ("coffea.dict_accumulator", "coffea.defaultdict_accumulator", "coffea.value_accumulator")
 """Their sums begin with an identity, and so do their new entries."""
+_ADDED_ALIKE = "coffea.column_accumulator"
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ class Structure:
                     sizes[node.bucket] += node.size
                 case Joined():
                     joined += 1
+                    accumulates |= node.kind.startswith("coffea.") and node.kind != _ADDED_ALIKE
                 case Branch():
                     stack += [child for _, child in node.items]
                     accumulates |= node.kind in ACCUMULATORS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from darkop_dist.histograms.packed.structure import (
     BYTES,
     Blob,
     Branch,
-    Cells,
     Joined,
     Node,
     Numbers,
@@ -136,14 +135,13 @@ class _Writer:
             self.joined.append(raw_bytes(_packed(value, path, apart=False)))
             return Joined(f"{kind}.{storage}", len(self.joined) - 1)
         try:
-            found: Cells = cells.describe(value, kind, 0)
+            found = cells.describe(value, kind)
         except TypeError as error:
             accepted = (
                 f"storages {', '.join(cells.STORAGES)}, transforms log, sqrt and Pow, metadata that JSON can write"
             )
             raise _refusal(path, f"a {kind} with {error}", accepted) from None
-        self._keep(found.bucket, cells.numbers_of(value))
-        return found
+        return replace(found, start=self._keep(found.bucket, cells.numbers_of(value)))
 
     def _other(self, value: Any, path: str) -> Node:
         kind = type(value)

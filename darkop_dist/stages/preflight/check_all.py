@@ -32,9 +32,10 @@ from darkop_dist.stages.search import (
     Search,
     cache_directory,
     check_signal_region,
-    find_files,
+    files_of,
     find_records,
     load_processor,
+    refuse_shared_files,
 )
 from darkop_dist.stages.train import search_settings
 
@@ -89,7 +90,7 @@ def _find_all(
     for record in records:
         try:
             if is_materialised(record, cache):
-                datasets.append(find_files(materialise(record, cache), base))
+                datasets.append(files_of(materialise(record, cache), base))
                 continue
             made, sample = _generate_few(record, folder, say)
         except DarkopError as error:
@@ -97,6 +98,10 @@ def _find_all(
             continue
         datasets.append(made)
         samples[record.name] = sample
+    try:
+        refuse_shared_files(datasets)
+    except DarkopError as error:
+        findings.append(failure("files", "datasets", error))
     return tuple(datasets), samples, findings
 
 
