@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from darkop_dist.execution import DatasetFiles
 from darkop_dist.stages.preflight.finding import Finding, in_time
 
 PUBLIC = ("eospublic.cern.ch",)
+ANSWERS_WITHIN_S = 10.0
 GRID = ("root", "roots", "xroot", "davs")
 NEW_PROXY = "Make one with voms-proxy-init -voms VO, or set BEARER_TOKEN_FILE to a token."
 
@@ -45,16 +48,16 @@ def check_access(datasets: Sequence[DatasetFiles], needed_s: float) -> tuple[Fin
         datasets: the datasets with their files.
         needed_s: how long the run is expected to take.
     """
-    servers: dict[tuple[str, str], None] = {}
+    servers: dict[tuple[str, str], str] = {}
     for dataset in datasets:
         copies = [copy for replicas in dataset.replicas.values() for copy in replicas]
         for path in (*dataset.paths, *copies):
             if "://" in path and not path.startswith("file://"):
                 parts = urlsplit(path)
-                servers[parts.scheme, parts.hostname or "?"] = None
+                servers.setdefault((parts.scheme, parts.hostname or "?"), path)
     if not servers:
         return (Finding("access", "files", "ok", "all files are local: no proxy, token or key is needed"),)
-    return tuple(_check_server(scheme, host, needed_s) for scheme, host in servers)
+    return tuple(_check_server(scheme, host, path, needed_s) for (scheme, host), path in servers.items())
 
 
 def find_credentials(environment: Mapping[str, str] = os.environ) -> tuple[Credential, ...]:
@@ -62,14 +65,16 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> tuple[Crede
     return (*_proxies(environment), *_tokens(environment))
 
 
-def _check_server(scheme: str, host: str, needed_s: float) -> Finding:
+def _check_server(scheme: str, host: str, path: str, needed_s: float) -> Finding:
     subject = f"{scheme}://{host}"
-    if host in PUBLIC or host.startswith("127.") or host == "localhost":
+    if scheme in ("http", "https"):
+        return _check_http(subject, path)
+    if host in PUBLIC:
         return Finding("access", subject, "ok", "public: needs neither proxy nor token")
     if scheme == "s3":
         return _check_keys(subject)
     if scheme not in GRID:
-        return Finding("access", subject, "ok", f"{scheme} without a login; the server answers for itself (see files)")
+        return Finding("access", subject, "skipped", f"nothing is known of the rights that {scheme}:// needs")
     found = find_credentials()
     if not found:
         message = "neither proxy nor token was found, and the server may ask for one"
@@ -88,6 +93,22 @@ def _check_server(scheme: str, host: str, needed_s: float) -> Finding:
         message += f", but the run needs about {in_time(needed_s)}"
         return Finding("access", subject, "failed", message, NEW_PROXY, {"left_s": round(left)})
     return Finding("access", subject, "ok", message, numbers={"left_s": round(left)})
+
+
+def _check_http(subject: str, path: str) -> Finding:
+    """Ask for a file's header, as the reading will: without a login."""
+    request = urllib.request.Request(path, method="HEAD")  # noqa: S310  # only http and https come here
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN_S) as answer:  # noqa: S310  # the same
+            return Finding("access", subject, "ok", f"the server gives files without a login (status {answer.status})")
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            message = f"the server refuses {path} (status {error.code}): it wants a login, or gives you no right to it"
+            hint = "Ask for access, use a root:// address with proxy or token, or download the files."
+            return Finding("access", subject, "failed", message, hint, {"status": error.code})
+        return Finding("access", subject, "warning", f"the server answers {path} with status {error.code} (see files)")
+    except OSError as error:
+        return Finding("access", subject, "warning", f"the server does not answer ({error}; see files)")
 
 
 def _check_keys(subject: str) -> Finding:

@@ -116,9 +116,8 @@ def _generate_few(record: DatasetRecord, folder: Path, say: Say) -> tuple[Datase
     events = min(FIRST_EVENTS, request.events)
     made = generate(request.process, events, file, seed=request.seed, settings=request.settings)
     scale = request.events / events
-    return DatasetFiles(record, (str(file),), {}, {str(file): request.events}), _Sample(
-        made.wall_s * scale, round(file.stat().st_size * scale)
-    )
+    expected = record.model_copy(update={"events": request.events})
+    return DatasetFiles(expected, (str(file),)), _Sample(made.wall_s * scale, round(file.stat().st_size * scale))
 
 
 def _check_events(
@@ -145,7 +144,7 @@ def _check_events(
         findings += check_space(needs, output)
     if samples:
         size = sum(sample.bytes for sample in samples.values())
-        findings.append(check_cache(cache_directory(), size, f"{len(samples)} datasets to generate"))
+        findings.append(check_cache(cache_directory(), size, ", ".join(samples) + " to be generated"))
     seconds = UNKNOWN_TIME_S if needs is None else needs.total_s / execution.workers
     findings += check_access(search.datasets, seconds)
     return findings

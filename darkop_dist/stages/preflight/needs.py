@@ -51,8 +51,8 @@ def estimate(trials: Sequence[Trial], measured: Trial, cost: Cost, chunk_events:
 
 def largest_chunk(trials: Sequence[Trial], chunk_events: int, *, whole_files: bool) -> int:
     """Events of the largest chunk that is known of."""
-    files = [max([trial.entries, *trial.dataset.promised.values()]) for trial in trials]
-    return max(files) if whole_files else min(chunk_events, max(files))
+    largest = max(trial.largest_file for trial in trials)
+    return largest if whole_files else min(chunk_events, largest)
 
 
 def check_memory(needs: Needs, execution: Execution, limit_bytes: int | None) -> Finding:

@@ -51,6 +51,12 @@ class Trial:
             return sum(promised[path] for path in self.dataset.paths)
         return record.events if record.events is not None else self.entries * len(self.dataset.paths)
 
+    @property
+    def largest_file(self) -> int:
+        """Entries of the largest file that is known of, or of an average one."""
+        average = -(-self.expected_entries // len(self.dataset.paths))
+        return max([self.entries, average, *self.dataset.promised.values()])
+
 
 @dataclass(frozen=True)
 class Cost:

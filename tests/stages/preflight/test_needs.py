@@ -10,9 +10,7 @@ from darkop_dist.config import Cluster, Execution
 from darkop_dist.stages.preflight.needs import Needs, check_memory, check_space, check_time
 from darkop_dist.stages.preflight.trial import Cost
 
-COST = Cost(
-    events=64_000, fixed_s=0.5, event_s=2e-5, memory_bytes=300_000_000, event_bytes=2000.0, packed_bytes=50_000
-)
+COST = Cost(events=64_000, fixed_s=0.5, event_s=2e-5, memory_bytes=300_000_000, event_bytes=2000.0, packed_bytes=50_000)
 NEEDS = Needs(chunk_events=250_000, chunks=400, entries=10**8, total_s=2200.0, cost=COST, measured_on="zjets")
 JOBS = Execution(where="slurm", workers=10, cluster=Cluster(walltime="02:00:00", memory="4 GB", cores=2))
 
@@ -28,9 +26,9 @@ def test_a_chunk_that_does_not_fit_is_told_one_that_does() -> None:
     finding = check_memory(NEEDS, JOBS, 700_000_000)
     assert (finding.status, finding.numbers["need_bytes"]) == ("failed", 800_000_000)
     assert finding.what_to_do == (
-        "Give workers more memory, or chunks of at most 95000 events (execution.chunk_events)."
+        "Give workers more memory, or chunks of at most 94000 events (execution.chunk_events)."
     )
-    fits = replace(NEEDS, chunk_events=95_000)
+    fits = replace(NEEDS, chunk_events=94_000)
     assert check_memory(fits, JOBS, 700_000_000).status == "ok"
 
 
@@ -45,7 +43,9 @@ def test_a_worker_too_small_for_any_chunk() -> None:
 def test_the_run_in_its_walltime() -> None:
     (finding,) = check_time(NEEDS, JOBS)
     assert finding.status == "ok"
-    assert "about 4 min for 100000000 events in 400 chunks with 10 workers (0.02 ms per event of zjets)" in finding.message
+    assert (
+        "about 4 min for 100000000 events in 400 chunks with 10 workers (0.02 ms per event of zjets)" in finding.message
+    )
 
 
 def test_a_chunk_longer_than_a_worker_lives_or_may_take() -> None:
