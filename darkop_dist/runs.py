@@ -26,7 +26,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -113,13 +113,15 @@ class PendingRun:
         return RunDirectory(self.target)
 
     def abandon(self) -> bool:
-        """Remove what was written, unless results of chunks are among it, from which the run can be resumed.
+        """Remove what was written, except for results of chunks, from which the run can be resumed.
 
         Returns:
             Whether something was kept.
         """
         kept = has_results(self.run)
-        if not kept:
+        if kept:
+            _empty(self.run.path, but=(self.run.chunks, self.run.checkpoint, self.run.training))
+        else:
             shutil.rmtree(self.run.path, ignore_errors=True)
         self.lock.close()
         return kept
@@ -186,11 +188,13 @@ def _locked(pending: RunDirectory, target: Path) -> IO[str]:
     return lock
 
 
-def _empty(directory: Path) -> None:
+def _empty(directory: Path, but: Collection[Path] = ()) -> None:
     for path in directory.iterdir():
+        if path in but or path.name == LOCK:
+            continue
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != LOCK:
+        else:
             path.unlink()
 
 

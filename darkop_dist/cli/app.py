@@ -12,7 +12,7 @@ import typer
 import typer.exceptions
 
 from darkop_dist.cli import check, chunk, datasets, generate, results, trigger
-from darkop_dist.cli.console import ERR, OUT
+from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
 
@@ -46,7 +46,8 @@ def top(
     """Dark-sector searches on public LHC data, from collision files to a limit."""
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
     if not verbose:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(is_worth_showing)
     if show_version:
         OUT.print(f"darkop-dist {version()}")
         raise typer.Exit

@@ -134,7 +134,7 @@ def _backend(
             site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=NO_WORKERS_S
         )
         try:
-            with saved_performance_report(site.client, performance):
+            with saved_performance_report(site.client, performance, say=watch.say):
                 yield dask
         finally:
             dask.close()

@@ -137,12 +137,15 @@ def _advice_on_waiting(timeline: Timeline, mean_s: float) -> str:
 
 
 def _advice_on_balance(timeline: Timeline, mean_s: float) -> str:
-    longest = max(span.wall_s for lane in timeline.spans.values() for span in lane)
+    longest_s = max((span.wall_s for lane in timeline.spans.values() for span in lane), default=0.0)
     if timeline.chunks < 3 * timeline.workers:
         have = f"there were {timeline.chunks} chunks for {timeline.workers} workers"
         return f"{have}; smaller chunks (execution.chunk_events) or fewer workers would help most"
+    after_s = timeline.wall_s - max(lane[-1].stop_s for lane in timeline.spans.values())
+    if after_s > longest_s:
+        return f"the result was there {_duration(after_s)} after the last chunk; look at what the driver did then"
     return (
-        f"the longest chunk took {_duration(longest)}, the mean one {_duration(mean_s)}; smaller chunks "
+        f"the longest chunk took {_duration(longest_s)}, the mean one {_duration(mean_s)}; smaller chunks "
         "(execution.chunk_events) would help most"
     )
 

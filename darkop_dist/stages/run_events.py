@@ -68,7 +68,7 @@ def run_events(
     result = execute(
         tasks, processor, settings, store=run.chunks, earlier=stores, watch=watch, performance=run.performance
     )
-    RunClock(began_s, time.time(), settings.workers, result.merges, worker_name()).save(run.timeline)
+    RunClock(began_s, result.ended_s, settings.workers, result.merges, worker_name()).save(run.timeline)
     if result.unkept:
         watch.say(f"results that cannot be packed were not kept for a resume: {result.unkept}")
     fingerprint = scorer.fingerprint if scorer else None

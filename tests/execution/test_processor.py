@@ -70,7 +70,7 @@ def test_functions_and_flat_schemas(muon_files: tuple[str, ...], equal: Callable
     assert equal(result.output, reference(muon_files, count, schema=BaseSchema))
 
 
-@pytest.mark.filterwarnings("ignore:Branch Photon_mass already exists:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Branch Photon_.* already exists:RuntimeWarning")
 def test_real_collisions_in_full_nanoaod(shared_data: Path, equal: Callable[[Any, Any], bool]) -> None:
     """Coffea's own processor on its own test files, with the schema's cross references at work."""
     files = {

@@ -158,8 +158,8 @@ def test_a_driver_that_processes_chunks_itself_is_a_worker() -> None:
 def test_chunks_that_were_never_tried_are_no_work() -> None:
     entries = [
         entry(0, "w0", 0.0, 1.0, 3.0),
-        entry(1, DRIVER, 1.0, 0.0, 1e-5, status="skipped"),
-        entry(2, DRIVER, 2.0, 0.0, 1e-5, status="failed"),
+        entry(1, DRIVER, 1.0, 0.0, 0.2, status="skipped"),
+        entry(2, DRIVER, 2.0, 0.0, 0.002, status="failed"),
         entry(3, "w0", 4.0, 1.0, 0.0, status="failed"),
     ]
     found = timeline_of(entries, RunClock(BEGAN, BEGAN + 5.0, 1, (), DRIVER))
