@@ -37,7 +37,7 @@ def script_of(execution: Execution, system: batch.BatchSystem) -> str:
 def test_htcondor_submit_file(tmp_path: Path) -> None:
     execution = section(
         "htcondor", tmp_path, disk="1 GB", cores=2, walltime="3 h", account="group_u_CMS", local_directory="/scratch",
-        env_prologue=["source /cvmfs/setup.sh"], job_extra=['+JobFlavour = "longlunch"', "requirements = (Arch == \"X86_64\")"],
+        env_prologue=["source /cvmfs/setup.sh"], job_extra=['+JobFlavour = "longlunch"', 'requirements = (Arch == "X86_64")'],
     )  # fmt: skip
     script = script_of(execution, HTCONDOR)
     lines = dict(line.split(" = ", maxsplit=1) for line in script.splitlines() if " = " in line)
