@@ -163,9 +163,7 @@ def data_fraction(records: Any, ledger: Ledger) -> float:
     """
     names = {record.name for record in records if record.kind == "data"}
     closures = [closure for closure in ledger.closure() if closure.dataset in names]
-    expected = sum(
-        closure.expected * closure.files / max(closure.files - closure.files_lost, 1) for closure in closures
-    )
+    expected = sum(found.expected * found.files / max(found.files - found.files_lost, 1) for found in closures)
     return sum(closure.processed for closure in closures) / expected if expected else 1.0
 
 
