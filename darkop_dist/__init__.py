@@ -15,14 +15,25 @@ import importlib
 
 _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
+    "DarkopExecutor": "darkop_dist.execution.runner",
     "get_client": "darkop_dist.execution.sites",
     "list_opendata_datasets": "darkop_dist.stages.opendata",
     "load_opendata": "darkop_dist.stages.opendata",
     "run": "darkop_dist.stages.opendata",
+    "run_processor": "darkop_dist.execution.processor",
     "visualize_event": "darkop_dist.report.display",
 }
 
-__all__ = ["ConformalDetector", "get_client", "list_opendata_datasets", "load_opendata", "run", "visualize_event"]
+__all__ = [
+    "ConformalDetector",
+    "DarkopExecutor",
+    "get_client",
+    "list_opendata_datasets",
+    "load_opendata",
+    "run",
+    "run_processor",
+    "visualize_event",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -5,12 +5,17 @@
     │   ├── DocumentError         mistakes in the analysis document, all of them at once
     │   ├── UnknownNameError      a dataset, process, checkpoint or region that does not exist
     │   ├── InputFileError        a missing, truncated, corrupt, empty or incomplete input file
+    │   │   ├── DamagedFileError  a file that is truncated, corrupt or not the one that was planned
+    │   │   └── UnreachableFileError  a file that did not answer, however often it was asked
     │   ├── InputValueError       values in the input that cannot be used: NaN or negative total weights
     │   ├── OutputError           an output that exists already or cannot be written
+    │   ├── UnpackableError       a result of a processor that cannot be kept in a file
+    │   ├── MergeError            results of two chunks that cannot be added
     │   ├── StatisticsError       a statistical statement that the input does not support
     │   └── MissingExtraError     an optional dependency that is not installed
     └── RunError                  a failure of the run: exit status 1
-        ├── ChunkError            a chunk that could not be processed
+        ├── ChunkError            a bug of the processor, with the chunk that shows it
+        ├── StorageError          results that cannot be kept: a full disk, a quota, a file system that is read-only
         ├── LedgerError           events that are not accounted for
         ├── FingerprintError      a model that is not the one the run began with
         └── FitError              a fit that did not converge
@@ -23,6 +28,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_USER = 2
 EXIT_FAILURE = 1
@@ -121,6 +127,14 @@ class InputFileError(UserError):
         return type(self), (self.file, self.problem, self.what_to_do)
 
 
+class DamagedFileError(InputFileError):
+    """A file that is truncated, corrupt or not the one that was planned: another try cannot help, another copy may."""
+
+
+class UnreachableFileError(InputFileError):
+    """A file that did not answer: another try, or another copy, may help."""
+
+
 class InputValueError(UserError):
     """Values that cannot be used, such as NaN weights.
 
@@ -144,6 +158,49 @@ class OutputError(UserError):
     """An output that exists already or that cannot be written."""
 
 
+class UnpackableError(UserError):
+    """A result of a processor that cannot be written without pickle, and so cannot be kept for a resume.
+
+    Attributes:
+        path: where it stands in the result, such as ``output['masses']``.
+        found: what stands there.
+        accepted: what would be accepted.
+    """
+
+    def __init__(self, path: str, found: str, accepted: str) -> None:
+        self.path = path
+        self.found = found
+        self.accepted = accepted
+        super().__init__(f"{path}: {found} cannot be kept in a file. Accepted are {accepted}")
+
+    def __reduce__(self) -> tuple[type[UnpackableError], tuple[str, str, str]]:
+        return type(self), (self.path, self.found, self.accepted)
+
+
+class MergeError(UserError):
+    """Results of two chunks that cannot be added.
+
+    Attributes:
+        path: where they stand in the result, such as ``output['masses']``.
+        first: type of the first.
+        second: type of the second.
+        problem: why not.
+    """
+
+    def __init__(self, path: str, first: str, second: str, problem: str) -> None:
+        self.path = path
+        self.first = first
+        self.second = second
+        self.problem = problem
+        super().__init__(
+            f"{path}: two chunks returned values that cannot be added, {first} and {second}: {problem}. "
+            "Let the processor return the same type, axes and bins for every chunk"
+        )
+
+    def __reduce__(self) -> tuple[type[MergeError], tuple[str, str, str, str]]:
+        return type(self), (self.path, self.first, self.second, self.problem)
+
+
 class StatisticsError(UserError):
     """A statistical statement that the input does not support, such as alpha below the floor."""
 
@@ -163,11 +220,34 @@ class MissingExtraError(UserError):
 
 
 class ChunkError(RunError):
-    """A chunk that could not be processed."""
+    """A bug of the processor, with the chunk that shows it.
+
+    Attributes:
+        index: the chunk's place in the plan.
+        problem: the chunk and what happened in it.
+    """
+
+    def __init__(self, problem: str, index: int = -1) -> None:
+        self.problem = problem
+        self.index = index
+        super().__init__(problem)
+
+    def __reduce__(self) -> tuple[type[ChunkError], tuple[str, int]]:
+        return type(self), (self.problem, self.index)
+
+
+class StorageError(RunError):
+    """Results that cannot be kept: a full disk, a quota, a file system that is read-only."""
 
 
 class LedgerError(RunError):
-    """Events that are not accounted for."""
+    """Events that are not accounted for.
+
+    Attributes:
+        partial: the result without them, where there is one.
+    """
+
+    partial: Any = None
 
 
 class FingerprintError(RunError):

@@ -11,22 +11,30 @@ calibration.json     counts per score bin and the check of the p-values
 workspace.json       HistFactory workspace in pyhf's JSON
 limits.json          fits, limits, significances
 provenance.json      versions, hashes, seeds, seconds per stage
+timeline.json        when the pass over the events began and ended, and what was merged when
+dask-report.html     Dask's own performance report, if the run used Dask
 checkpoint/          the operator, if the run trained one
+training.json        what that training depended on
+chunks/              the results of the chunks, from which the run can be resumed
 report/index.html    the result page
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 from darkop_dist.errors import InputFileError, OutputError
+
+LOCK = "lock"
 
 
 def version() -> str:
@@ -57,7 +65,11 @@ class RunDirectory:
     workspace = property(lambda self: self.path / "workspace.json")
     limits = property(lambda self: self.path / "limits.json")
     provenance = property(lambda self: self.path / "provenance.json")
+    timeline = property(lambda self: self.path / "timeline.json")
+    performance = property(lambda self: self.path / "dask-report.html")
     checkpoint = property(lambda self: self.path / "checkpoint")
+    training = property(lambda self: self.path / "training.json")
+    chunks = property(lambda self: self.path / "chunks")
     report = property(lambda self: self.path / "report")
 
     def require(self, file: Path, stage: str) -> Path:
@@ -75,55 +87,115 @@ class RunDirectory:
 
 @dataclass(frozen=True)
 class PendingRun:
-    """A run that is being written beside its final place.
+    """A run that is being written beside its final place, by this process alone.
 
     Attributes:
         run: the directory to write to.
         target: where it goes once it is whole.
+        lock: the open file that keeps other processes away.
+        earlier: the run at that place whose results are taken up; None if there is none or none are wanted.
     """
 
     run: RunDirectory
     target: Path
+    lock: IO[str]
+    earlier: RunDirectory | None = None
 
     def finish(self) -> RunDirectory:
         """Move the run to its place, replacing what ``start_run`` was allowed to replace."""
         replaced = self.target.with_name(f".{self.target.name}.replaced-{uuid.uuid4().hex[:8]}")
+        (self.run.path / LOCK).unlink(missing_ok=True)
         if self.target.exists():
             self.target.rename(replaced)
         self.run.path.rename(self.target)
+        self.lock.close()
         shutil.rmtree(replaced, ignore_errors=True)
         return RunDirectory(self.target)
 
-    def abandon(self) -> None:
-        """Remove what was written."""
-        shutil.rmtree(self.run.path, ignore_errors=True)
+    def abandon(self) -> bool:
+        """Remove what was written, except for results of chunks, from which the run can be resumed.
+
+        Returns:
+            Whether something was kept.
+        """
+        kept = has_results(self.run)
+        if kept:
+            _empty(self.run.path, but=(self.run.chunks, self.run.checkpoint, self.run.training))
+        else:
+            shutil.rmtree(self.run.path, ignore_errors=True)
+        self.lock.close()
+        return kept
 
 
-def start_run(target: Path, *, force: bool) -> PendingRun:
-    """Begin a run; nothing appears at its place before it is whole.
+def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
+    """Begin a run, or go on with one that did not end; nothing appears at its place before it is whole.
 
     Args:
         target: the directory that the run will have.
-        force: replace an existing run directory.
+        force: replace an existing run directory, and what is left of an unfinished run.
+        resume: take up the results of the unfinished or finished run at that place; it is replaced once the new run
+            is whole.
 
     Raises:
-        OutputError: the directory exists already, is no run directory, or cannot be written.
+        OutputError: the directory exists already, is no run directory, is being written by another process, or
+            cannot be written; or results of an unfinished run are there and neither option says what to do with them.
     """
     if target.exists():
         is_run = target.is_dir() and (not any(target.iterdir()) or RunDirectory(target).provenance.exists())
         if not is_run:
             raise OutputError(f"{target}: exists and is not a run directory. Choose another output directory.")
-        if not force:
-            raise OutputError(f"{target}: exists already. Choose another output, or replace it with --force.")
-    pending = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
+        if not force and not resume:
+            raise OutputError(
+                f"{target}: exists already. Choose another output, or replace it with --force; "
+                "--resume processes only what is missing or has changed."
+            )
+    pending = partial_run(target)
+    lock = _locked(pending, target)
+    if has_results(pending) and not resume and not force:
+        lock.close()
+        raise OutputError(
+            f"{target}: an unfinished run is kept in {pending.path}. Go on with --resume, or begin anew with --force."
+        )
+    if not resume:
+        _empty(pending.path)
+    return PendingRun(pending, target, lock, RunDirectory(target) if resume and target.exists() else None)
+
+
+def partial_run(target: Path) -> RunDirectory:
+    """Where a run is written before it is whole."""
+    return RunDirectory(target.with_name(f".{target.name}.partial"))
+
+
+def has_results(run: RunDirectory) -> bool:
+    """Whether a run directory holds the result of a chunk."""
+    return any((run.chunks / "chunks").glob("*/[0-9a-f]*"))
+
+
+def _locked(pending: RunDirectory, target: Path) -> IO[str]:
+    """The directory of a run that is not whole, with the lock that keeps other processes away."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pending.mkdir()
+        pending.path.mkdir(parents=True, exist_ok=True)
+        lock = (pending.path / LOCK).open("a")
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written ({error.strerror}). Choose an output directory that you may write to."
         ) from error
-    return PendingRun(RunDirectory(pending), target)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise OutputError(f"{target}: another run is writing to it. Wait for it, or choose another output.") from error
+    return lock
+
+
+def _empty(directory: Path, but: Collection[Path] = ()) -> None:
+    for path in directory.iterdir():
+        if path in but or path.name == LOCK:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

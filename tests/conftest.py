@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DARKOP_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def serve_flaky() -> Callable[[Path], Any]:
+    """A context that serves a folder over HTTP and fails on command: see servers/flaky.py."""
+    specification = importlib.util.spec_from_file_location("flaky", Path(__file__).parent / "servers" / "flaky.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["flaky"] = module
+    specification.loader.exec_module(module)
+    return module.serve
+
+
+@pytest.fixture
+def flaky_server(serve_flaky: Callable[[Path], Any]) -> Iterator[Callable[[Path], Any]]:
+    """Serves folders for the length of a test: call it with a folder, then ``fail(name, "hang")`` on what it gives."""
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(serve_flaky(folder))
 
 
 @pytest.fixture(scope="session")

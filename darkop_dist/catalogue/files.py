@@ -22,12 +22,14 @@ class ResolvedFile:
         member_of: archive that the file was unpacked from; None for plain files.
         member: name within that archive; None for plain files.
         events: number of entries that the record promises; None where it does not.
+        replicas: other addresses of the same file.
     """
 
     path_or_url: str
     member_of: Path | None = None
     member: str | None = None
     events: int | None = None
+    replicas: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -72,12 +74,20 @@ def _resolve(file: DatasetFile, base: Path, cache: Path) -> Iterator[ResolvedFil
     if file.uri.startswith("tar://"):
         yield from _members(file.uri, base, cache)
     elif "://" in file.uri:
-        yield ResolvedFile(file.uri, events=file.events)
+        yield ResolvedFile(file.uri, events=file.events, replicas=_replicas(file, base))
     else:
         paths = _local_paths(file.uri, base)
+        if len(paths) > 1 and file.replicas:
+            raise InputFileError(file.uri, "is a pattern and cannot have replicas", "List its files one by one.")
         for path in paths:
-            _check_file(path, file.bytes if len(paths) == 1 else None)
-            yield ResolvedFile(str(path), events=file.events if len(paths) == 1 else None)
+            if path.exists() or not file.replicas:
+                _check_file(path, file.bytes if len(paths) == 1 else None)
+            events = file.events if len(paths) == 1 else None
+            yield ResolvedFile(str(path), events=events, replicas=_replicas(file, base))
+
+
+def _replicas(file: DatasetFile, base: Path) -> tuple[str, ...]:
+    return tuple(uri if "://" in uri else str(Path(base.absolute(), uri)) for uri in file.replicas)
 
 
 def _local_paths(uri: str, base: Path) -> list[Path]:

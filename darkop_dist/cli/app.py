@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import datasets, generate, results, trigger
-from darkop_dist.cli.console import ERR, OUT
+from darkop_dist.cli import check, chunk, datasets, generate, results, trigger
+from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
 
@@ -32,6 +32,8 @@ app.command("calibrate")(results.calibrate)
 app.command("limits")(results.limits)
 app.command("report")(results.report)
 app.command("ledger")(results.ledger)
+app.command("chunk")(chunk.chunk)
+app.command("check")(check.check)
 
 DocumentArgument = Annotated[Path, typer.Argument(help="The analysis document (YAML).", metavar="DOCUMENT")]
 
@@ -44,7 +46,8 @@ def top(
     """Dark-sector searches on public LHC data, from collision files to a limit."""
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
     if not verbose:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(is_worth_showing)
     if show_version:
         OUT.print(f"darkop-dist {version()}")
         raise typer.Exit
@@ -55,6 +58,9 @@ def run(
     document: DocumentArgument,
     output: Annotated[Path | None, typer.Option(help="Directory of the result.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Process only what is missing, failed or has changed since an earlier run.")
+    ] = False,
     accept_loss: Annotated[
         list[str] | None, typer.Option(help="Dataset whose lost events are accepted; may be repeated.")
     ] = None,
@@ -63,9 +69,18 @@ def run(
     from darkop_dist.cli.console import monitored
     from darkop_dist.stages.pipeline import Request, run_search
 
-    request = Request(document, output, force, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
-    with monitored() as monitor:
-        result = run_search(request, monitor)
+    request = Request(document, output, force, resume, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
+    try:
+        with monitored() as monitor:
+            result = run_search(request, monitor)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:
+            raise
+        ERR.print(f"error: {stopped}", markup=False)
+        raise SystemExit(INTERRUPTED) from stopped
+    if (result.path / "output.json").exists():
+        OUT.print(f"output: {result.path / 'output.json'}", markup=False)
+        return
     results.print_headline(result)
     OUT.print(f"page: {RunDirectory(result.path).report / 'index.html'}", markup=False)
 
@@ -91,29 +106,6 @@ def train(
 
 
 @app.command()
-def check(document: DocumentArgument) -> None:
-    """Check a document, its parameters, datasets, files and checkpoint without reading an event."""
-    from darkop_dist.catalogue.files import resolve_files
-    from darkop_dist.config import check_datasets, check_parameters, load_document
-    from darkop_dist.operators.checkpoint import find_checkpoint
-    from darkop_dist.stages.search import cache_directory, check_signal_region, find_records, load_processor
-
-    loaded = load_document(document)
-    processor = load_processor(loaded)
-    check_parameters(loaded, processor.Parameters)
-    check_signal_region(loaded, processor)
-    records = find_records(loaded)
-    check_datasets(loaded, records)
-    for record in records:
-        if record.generated is None:
-            resolve_files(record, document.parent, cache_directory() / "archives")
-    operator = loaded.document.operator
-    if operator is not None and operator.checkpoint is not None:
-        find_checkpoint(operator.checkpoint)
-    OUT.print(f"{document}: no mistake; {len(records)} datasets", markup=False)
-
-
-@app.command()
 def schema() -> None:
     """Print the JSON schema of the analysis document."""
     from darkop_dist.config import document_schema
@@ -132,6 +124,8 @@ def _run(application: typer.Typer) -> int:
         status = command.main(standalone_mode=False, prog_name="darkop")
     except DarkopError as error:
         ERR.print(f"error: {error}", markup=False)
+        for note in getattr(error, "__notes__", ()):
+            ERR.print(note, markup=False)
         return error.exit_status
     except typer.exceptions.TyperException as error:
         error.show(file=sys.stderr)  # type: ignore[attr-defined]  # usage errors print themselves

@@ -10,9 +10,12 @@ from rich.table import Column, Table
 
 from darkop_dist.cli.console import OUT
 from darkop_dist.errors import InputFileError
-from darkop_dist.runs import RunDirectory
+from darkop_dist.runs import RunDirectory, partial_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from darkop_dist.execution import Ledger
     from darkop_dist.stages.context import RunContext
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")]
@@ -48,30 +51,66 @@ def report(run: RunArgument) -> None:
     OUT.print(f"page: {write_report(_context(run))}", markup=False)
 
 
-def ledger(run: RunArgument) -> None:
-    """Show what became of every dataset of a run."""
-    from darkop_dist.execution import load_ledger
+def ledger(
+    run: RunArgument,
+    histograms: Annotated[
+        Path | None, typer.Option(help="Write the histograms of what is done by now to this file (UHI in JSON).")
+    ] = None,
+) -> None:
+    """Show what became of every dataset of a run: also while it goes on, or after it died."""
+    from darkop_dist.execution import load_ledger, read_progress
 
-    found = load_ledger(_directory(run).require(RunDirectory(run).ledger, "darkop run"))
-    table = Table(
-        Column("dataset", no_wrap=True),
-        "files",
-        "chunks",
-        "failed",
-        "expected",
-        "processed",
-        "lost",
-        "sum of weights",
-        "closed",
-    )
+    directory = _unfinished(run)
+    if directory is None:
+        found = load_ledger(_directory(run).require(RunDirectory(run).ledger, "darkop run"))
+        planned: Mapping[str, int] = {}
+        directory = RunDirectory(run)
+    else:
+        progress = read_progress(directory.chunks)
+        found, planned = progress.ledger, progress.planned
+        OUT.print(f"not finished: {len(found.entries)} of {sum(planned.values())} chunks are known", markup=False)
+    _print_ledger(found, planned)
+    if histograms is not None:
+        _write_partial(directory, histograms)
+
+
+def _print_ledger(found: Ledger, planned: Mapping[str, int]) -> None:
+    columns = ("files", "chunks", "failed", "expected", "processed", "lost", "sum of weights", "closed")
+    table = Table(Column("dataset", no_wrap=True), *columns)
     for row in found.closure():
         weights = "-" if row.sum_weights is None else f"{row.sum_weights:.6g}"
-        numbers = (row.files, row.chunks, row.failed, row.expected, row.processed, row.lost)
-        table.add_row(row.dataset, *map(str, numbers), weights, "yes" if row.closed else "NO")
+        chunks = f"{row.chunks} of {planned[row.dataset]}" if row.dataset in planned else str(row.chunks)
+        lost = f"{row.lost} + ?" if row.files_lost else str(row.lost)
+        closed = row.closed and planned.get(row.dataset, row.chunks) == row.chunks
+        numbers = (str(row.files), chunks, str(row.failed), str(row.expected), str(row.processed), lost)
+        table.add_row(row.dataset, *numbers, weights, "yes" if closed else "NO")
+    for name, chunks_planned in planned.items():
+        if name not in {row.dataset for row in found.closure()}:
+            table.add_row(name, "-", f"0 of {chunks_planned}", "0", "-", "0", "0", "-", "NO")
     OUT.print(table)
     for entry in found.entries:
         if entry.status in ("retried", "failed"):
             OUT.print(f"{entry.status}: {entry.file} [{entry.start}:{entry.stop}]: {entry.reason}", markup=False)
+
+
+def _write_partial(run: RunDirectory, file: Path) -> None:
+    from darkop_dist.execution import partial_output
+    from darkop_dist.histograms import HistogramSet, save_histograms
+
+    output = partial_output(run.chunks)
+    if output is None:
+        OUT.print("no chunk is done yet: no histograms were written")
+        return
+    save_histograms(file, HistogramSet(output["histograms"], output["score_counts"], None, "unfinished"))
+    OUT.print(f"histograms of what is done by now: {file}", markup=False)
+
+
+def _unfinished(run: Path) -> RunDirectory | None:
+    """Where the results of a run are that has not ended, or that died."""
+    for directory in (RunDirectory(run), partial_run(run)):
+        if (directory.chunks / "store.json").exists() and not directory.ledger.exists():
+            return directory
+    return None
 
 
 def print_headline(run: RunDirectory) -> None:

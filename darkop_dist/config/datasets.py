@@ -25,6 +25,8 @@ class DatasetFile(BaseModel):
     """Checksum as eight hexadecimal digits, where known."""
     events: Annotated[int, Field(ge=0)] | None = None
     """Number of entries, where known."""
+    replicas: tuple[Name, ...] = ()
+    """Other addresses of the same file, tried in this order when the first cannot be read."""
 
 
 class WeightColumns(BaseModel):

@@ -51,8 +51,12 @@ class Execution(BaseModel):
     """What the site must know: queue, walltime, memory, certificates."""
     chunk_events: Annotated[int, Field(ge=1)] = 250_000
     """Largest number of events read at once."""
-    retries: Annotated[int, Field(ge=0)] = 2
-    """How often a chunk that failed is tried again."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """How often a chunk is tried again after an error of input, a time-out or the death of its worker."""
+    chunk_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """Seconds after which a chunk counts as hanging: its worker is ended, the chunk tried elsewhere; null for never."""
+    merge_memory_mb: Annotated[int, Field(ge=16)] = 1000
+    """Most megabytes of chunk results that one merge holds at a time; the rest waits on the disk."""
 
 
 def check_cluster(execution: Execution) -> Iterator[tuple[str | None, str, tuple[str, ...]]]:

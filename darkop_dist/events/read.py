@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -18,7 +17,10 @@ from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from darkop_dist.config.datasets import DatasetRecord
-from darkop_dist.errors import InputFileError, InputValueError
+from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
+from darkop_dist.events.columns import time_columns
+from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.phases import READ, phase
 
 REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
 FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
@@ -38,9 +40,11 @@ class FileFacts:
     Attributes:
         path: the file.
         entries: number of rows of its tree or table.
-        bytes: size on disk; 0 for remote files.
+        bytes: size of the file; 0 where it cannot be known.
         sum_weights: sum of the weights generated for the file, where the file says so; None for data.
         generated_events: number of events generated for the file, where the file says so.
+        identity: tells this file from every other: its size with the identifier that ROOT wrote into it, or with the
+            time of its last change.
     """
 
     path: str
@@ -48,6 +52,7 @@ class FileFacts:
     bytes: int
     sum_weights: float | None
     generated_events: int | None
+    identity: str = ""
 
 
 def inspect_file(path: str, record: DatasetRecord) -> FileFacts:
@@ -64,25 +69,24 @@ def inspect_file(path: str, record: DatasetRecord) -> FileFacts:
     try:
         return _facts_of(path, record)
     except OSError as error:
-        raise InputFileError(
+        raise UnreachableFileError(
             path, f"cannot be reached ({_first_line(error)})", "Check the address, the network and your rights."
         ) from error
 
 
 def _facts_of(path: str, record: DatasetRecord) -> FileFacts:
-    size = Path(path).stat().st_size if Path(path).exists() else 0
     if path.endswith(".root"):
-        entries, sum_weights, generated = _inspect_root(path, record)
+        entries, sum_weights, generated, identity = _inspect_root(path, record)
     else:
         table = _read_table(path)
-        entries, generated = len(table), None
+        entries, generated, identity = len(table), None, local_identity(path)
         sum_weights = _file_constant(path, table, record)
     if entries == 0 and not record.allow_empty:
         what = f"the tree {record.tree!r} is empty" if path.endswith(".root") else "holds no rows"
         raise InputFileError(
             path, what, f"Remove the file from dataset {record.name!r}, or set allow_empty: true if that is expected."
         )
-    return FileFacts(path, entries, size, sum_weights, generated)
+    return FileFacts(path, entries, identity_size(identity), sum_weights, generated, identity)
 
 
 def open_events(
@@ -123,7 +127,7 @@ def open_events(
     metadata["experiment"] = record.experiment
     metadata["file_label"] = label or path.rsplit("/", 1)[-1]
     metadata |= {"format": record.format, "weights": record.weights.model_dump() if record.weights else None}
-    with translated_errors(path, record.tree), warnings.catch_warnings():
+    with phase(READ), translated_errors(path, record.tree), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
         if path.endswith(".root"):
             directory = file if file is not None else uproot.open(path)
@@ -144,7 +148,7 @@ def open_events(
             columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
             source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
             factory = NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata)
-        return factory.events()
+        return time_columns(factory).events()
 
 
 @contextmanager
@@ -174,7 +178,7 @@ def translated_errors(path: str, tree: str) -> Iterator[None]:
     except (uproot.DeserializationError, ValueError, EOFError, IndexError, AssertionError, OSError) as error:
         if isinstance(error, OSError) and not is_damage(path, error):
             raise  # another try may help, so whoever processes chunks decides
-        raise InputFileError(
+        raise DamagedFileError(
             path, f"is truncated or corrupt ({_first_line(error)})", "Download it again and compare its checksum."
         ) from error
 
@@ -217,25 +221,25 @@ def has_column(events: ak.Array, name: str) -> bool:
     return not field or field in ak.fields(events[collection])
 
 
-def _inspect_root(path: str, record: DatasetRecord) -> tuple[int, float | None, int | None]:
+def _inspect_root(path: str, record: DatasetRecord) -> tuple[int, float | None, int | None, str]:
     with translated_errors(path, record.tree), uproot.open(path) as file:
         tree = file[record.tree]
         if not hasattr(tree, "num_entries"):
             raise InputFileError(path, f"{record.tree!r} is not a tree", "Name the tree of events in the record.")
-        entries = int(tree.num_entries)
+        entries, identity = int(tree.num_entries), root_identity(file)
         if record.kind == "data":
-            return entries, None, None
+            return entries, None, None, identity
         if record.weights is not None:
-            return entries, _flat_root_constant(path, tree, record), None
+            return entries, _flat_root_constant(path, tree, record), None, identity
         if "Runs" not in file:
-            return entries, None, None
+            return entries, None, None, identity
         runs = file["Runs"]
         names = set(runs.keys())
         for sumw, count in (("genEventSumw", "genEventCount"), ("genEventSumw_", "genEventCount_")):
             if sumw in names and count in names:
                 sums = runs.arrays([sumw, count], library="np")
-                return entries, float(np.sum(sums[sumw])), int(np.sum(sums[count]))
-        return entries, None, None
+                return entries, float(np.sum(sums[sumw])), int(np.sum(sums[count])), identity
+        return entries, None, None, identity
 
 
 def _flat_root_constant(path: str, tree: Any, record: DatasetRecord) -> float | None:

@@ -1,171 +1,271 @@
-"""Processing one chunk, in whatever process that happens."""
+"""Processing one chunk once, in whatever process that happens."""
 
 from __future__ import annotations
 
 import time
 import traceback
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from darkop_dist.config.datasets import DatasetRecord
-from darkop_dist.errors import ChunkError, DarkopError, InputFileError
-from darkop_dist.events.read import has_column, is_damage, open_events
+from darkop_dist.errors import (
+    ChunkError,
+    DamagedFileError,
+    DarkopError,
+    InputFileError,
+    StorageError,
+    UnpackableError,
+    UnreachableFileError,
+)
+from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
+from darkop_dist.events.read import has_column, open_events
+from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.weights import generator_weights
+from darkop_dist.execution.allocator import keep_memory
+from darkop_dist.execution.deadline import deadline
+from darkop_dist.execution.faults import Fault, Kind, classify, reason
+from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.ledger import LedgerEntry
 from darkop_dist.execution.plan import Chunk
+from darkop_dist.execution.store import ChunkStore, entry_header
+from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms.output import Output
-
-CORRUPT = (uproot.DeserializationError, zlib.error, EOFError)
-FIRST_WAIT_S = 0.2
+from darkop_dist.histograms.packed import pack
 
 
-@dataclass(frozen=True)
-class ChunkResult:
-    """What a chunk gave.
-
-    Attributes:
-        entry: its line in the ledger.
-        output: what the processor returned; None if the chunk failed or held no rows.
-    """
-
-    entry: LedgerEntry
-    output: Output | None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a worker needs besides the processor.
 
     Attributes:
         chunk: the range of entries.
-        record: the dataset.
-        retries: how often an input/output error is tried again.
+        record: the dataset; its list of files stays behind.
+        retries: how often the chunk is tried again when another try may help.
         fingerprint: of the operator; None without one.
+        timeout_s: after so many seconds the chunk counts as hanging; None for never.
     """
 
     chunk: Chunk
     record: DatasetRecord
     retries: int
     fingerprint: str | None
+    timeout_s: float | None = None
 
 
-def process_chunk(task: Task, processor: Any) -> ChunkResult:
-    """Read, select, score and fill one chunk.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one try at a chunk gave.
 
-    An error of input or output is tried again with growing pauses; after the last try the chunk is given up and its
-    reason goes to the ledger.
+    Attributes:
+        kind: ``done``, or why it was not.
+        entry: the chunk's line of the ledger; of a try that failed, with the reason.
+        data: the packed result, where the worker could not write it to the store.
+        loose: the result itself, where it cannot be packed.
+        suspect: wrong bytes came over the network: another try may help, a second time the file is damaged.
+        wait_s: how long the server asks to be left alone; None if it does not.
+    """
+
+    kind: Kind | Literal["done"]
+    entry: LedgerEntry
+    data: bytes | None = None
+    loose: Any = None
+    suspect: bool = False
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What became of a chunk, for whoever watches the run.
+
+    Attributes:
+        entry: its line in the ledger.
+        kept: it was taken over from an earlier run.
+    """
+
+    entry: LedgerEntry
+    kept: bool = False
+
+
+def attempt_chunk(
+    task: Task, processor: Any, *, copy: int = 0, suspected: bool = False, key: str = "", store: Path | None = None
+) -> Attempt:
+    """Read, select, score and fill one chunk, once.
+
+    Args:
+        task: the chunk.
+        processor: has ``process(events)``.
+        copy: which address of the file to read: 0 for the first, then its replicas.
+        suspected: wrong bytes came from there before.
+        key: of the result.
+        store: where results are kept; None, or a directory that this worker does not see, to get it back instead.
 
     Raises:
-        UserError: the file or its values cannot be used at all; another try would not help.
-        ChunkError: the processor itself failed; names the chunk.
+        UserError: the values of the file cannot be used by this processor at all; no other try or copy would help.
+        ChunkError: the processor failed; names the chunk.
     """
-    chunk = task.chunk
-    if chunk.stop == chunk.start:
-        weight = None if task.record.kind == "data" else chunk.file_sum_weights
-        return ChunkResult(_entry(task, "skipped", "the file holds no rows", 1, None, weight), None)
-    reason = ""
-    wall, cpu = time.perf_counter(), time.process_time()
-    for attempt in range(1, task.retries + 2):
+    keep_memory()
+    chunk = _copy_of(task.chunk, copy)
+    if store is not None and ChunkStore(store).token.exists():
+        stored = ChunkStore(store).read("chunks", key)
+        if stored is not None:  # this worker took the place of one that died after it had kept the result
+            return Attempt("done", stored.entry)
+        ChunkStore(store).note_running(worker_name(), key)
+    clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
+    with recorded() as phases:
         try:
-            events = _open(task)
-            output = processor.process(events)
-            sum_weights = _generated_weight(task, events)
-        except DarkopError:
-            raise
-        except CORRUPT as error:
-            raise _unreadable(chunk, error) from error
-        except ak.errors.FieldNotFoundError as error:
-            raise InputFileError(
-                chunk.path,
-                f"lacks a branch that the processor reads ({str(error).strip().splitlines()[0]})",
-                "Use files that hold it, or a processor that does without it",
-            ) from error
-        except OSError as error:
-            if is_damage(chunk.path, error):
-                raise _unreadable(chunk, error) from error
-            reason = f"{type(error).__name__}: {error}"
-            _opened.cache_clear()
-            time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) if attempt <= task.retries else 0.0)
-            continue
-        except Exception as error:
-            if _raised_by_uproot(error):
-                raise _unreadable(chunk, error) from error
-            raise ChunkError(
-                f"the processor failed in chunk {chunk.name}\n{traceback.format_exc(limit=-6)}"
-                "Correct the processor; nothing was written."
-            ) from error
-        status = "retried" if attempt > 1 else "done"
-        times = (time.perf_counter() - wall, time.process_time() - cpu)
-        return ChunkResult(_entry(task, status, reason, attempt, output, sum_weights, times), output)
-    times = (time.perf_counter() - wall, time.process_time() - cpu)
-    return ChunkResult(_entry(task, "failed", reason, task.retries + 1, None, None, times), None)
+            with deadline(task.timeout_s, key):
+                events = _open(task, chunk, processor)
+                output = processor.process(events)
+                sum_weights = _generated_weight(task, events)
+        except BaseException as error:  # noqa: BLE001  # what is no failure of input is raised again
+            fault = _meaning(error, chunk, suspected=suspected)
+            forget(chunk.path)
+            failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
+            return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
+    done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
+    return _kept(Attempt("done", done), output, key, store)
 
 
-def _open(task: Task) -> ak.Array:
+def empty_entry(task: Task) -> LedgerEntry:
+    """The line of a chunk that needs no worker: a file without rows, or one that was lost before the run began."""
     chunk = task.chunk
-    if chunk.path.endswith(".root"):
-        file = _opened(chunk.path, _state(chunk.path))
+    clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
+    if chunk.lost:
+        return _entry(task, chunk, "failed", chunk.lost, clock, Phases())
+    weight = None if task.record.kind == "data" else chunk.file_sum_weights
+    return _entry(task, chunk, "skipped", "the file holds no rows", clock, Phases(), None, weight)
+
+
+def lost_entry(task: Task, why: str) -> LedgerEntry:
+    """The line of a try whose worker was lost."""
+    clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
+    return _entry(task, task.chunk, "failed", why, clock, Phases())
+
+
+def forget(path: str) -> None:
+    """Close a file whose handle may be broken."""
+    del path
+    _opened.cache_clear()
+
+
+@dataclass(frozen=True)
+class _Clock:
+    started_s: float
+    wall: float
+    cpu: float
+
+
+def _copy_of(chunk: Chunk, copy: int) -> Chunk:
+    return replace(chunk, path=chunk.replicas[copy - 1]) if copy else chunk
+
+
+def _kept(attempt: Attempt, output: Output, key: str, store: Path | None) -> Attempt:
+    """Write the result to the store, or hand it back."""
+    try:
+        data = pack({"output": output, "entries": {attempt.entry.dataset: attempt.entry.entries}}).to_bytes()
+    except UnpackableError:
+        return replace(attempt, loose=output)
+    if store is None or not ChunkStore(store).token.exists():
+        return replace(attempt, data=data)
+    try:
+        ChunkStore(store).write("chunks", key, entry_header(attempt.entry), data)
+    except StorageError as error:
+        return Attempt("storage", replace(attempt.entry, status="failed", reason=str(error)))
+    except OSError as error:
+        return Attempt("transient", replace(attempt.entry, status="failed", reason=reason(error)))
+    return attempt
+
+
+def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
+    """What kind of failure an error is; a mistake of the user and a bug of the processor are raised."""
+    if isinstance(error, DamagedFileError) and error.__cause__ is None:
+        return Fault("damaged", error.problem)
+    if not isinstance(error, Exception) or (
+        isinstance(error, DarkopError) and not isinstance(error, DamagedFileError | UnreachableFileError)
+    ):
+        raise error
+    if isinstance(error, ak.errors.FieldNotFoundError):
+        raise InputFileError(
+            chunk.path,
+            f"lacks a branch that the processor reads ({str(error).strip().splitlines()[0]})",
+            "Use files that hold it, or a processor that does without it",
+        ) from error
+    fault = classify(error, chunk.path, suspected=suspected)
+    if fault.kind == "bug":
+        shown = traceback.format_exception(error, limit=-6)
+        raise ChunkError(f"the processor failed in chunk {chunk.name}\n{''.join(shown)}", chunk.index) from error
+    return fault
+
+
+def _with_place(fault: Fault, chunk: Chunk) -> str:
+    """The reason for the ledger, which names the file in its own column."""
+    if fault.kind != "damaged" or (chunk.start == 0 and chunk.stop == chunk.file_entries):
+        return fault.reason
+    return f"entries {chunk.start} to {chunk.stop} cannot be read: {fault.reason}"
+
+
+def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
+    with phase(READ):
+        file = _opened(chunk.path, _state(chunk.path)) if chunk.path.endswith(".root") else None
+        _require_identity(chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        if isinstance(processor, ForeignProcessor):
+            return processor.open_events(file, chunk, task.record)
         return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=file, label=chunk.label)
-    return open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
+
+
+def _require_identity(chunk: Chunk, found: str) -> None:
+    """Refuse a file that is not the one that was planned: a replica of another size, or a file that has changed."""
+    if not chunk.identity or not found or found == chunk.identity:
+        return
+    size, planned = identity_size(found), identity_size(chunk.identity)
+    if size == planned and not chunk.path.endswith(".root"):
+        return  # a copy of a table has another time of change
+    what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
+    raise DamagedFileError(chunk.path, what, "Run again, or remove this replica from the record.")
 
 
 def _state(path: str) -> tuple[int, int]:
     """Time of change and size of a local file, so that a file that was replaced is opened again."""
-    if "://" in path:
+    if is_remote(path):
         return 0, 0
     found = Path(path).stat()
     return found.st_mtime_ns, found.st_size
 
 
-def _raised_by_uproot(error: Exception) -> bool:
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(name.split(".")[0] == "uproot" for name in frames[-3:])
-
-
 @lru_cache(maxsize=4)
 def _opened(path: str, state: tuple[int, int]) -> Any:  # noqa: ARG001  # the state is part of the cache's key
     """A ROOT file opened once per worker, not once per chunk."""
-    return uproot.open(path)
+    return open_root(path)
 
 
 def _generated_weight(task: Task, events: ak.Array) -> float | None:
-    chunk = task.chunk
     if task.record.kind == "data":
         return None
-    if chunk.file_sum_weights is not None:
-        return chunk.file_sum_weights * (chunk.stop - chunk.start) / chunk.file_entries
+    planned = task.chunk.sum_weights
+    if planned is not None:
+        return planned
     if task.record.format == "nanoaod" and has_column(events, "genWeight"):
         return float(np.sum(generator_weights(events)))
     return None
 
 
-def _unreadable(chunk: Chunk, error: Exception) -> InputFileError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    return InputFileError(
-        chunk.path,
-        f"is truncated or corrupt in entries {chunk.start} to {chunk.stop} ({reason})",
-        "Download it again and compare its checksum.",
-    )
-
-
 def _entry(
     task: Task,
+    chunk: Chunk,
     status: Any,
-    reason: str,
-    attempts: int,
+    why: str,
+    clock: _Clock,
+    phases: Phases,
     output: Output | None = None,
     sum_weights: float | None = None,
-    times: tuple[float, float] = (0.0, 0.0),
 ) -> LedgerEntry:
-    chunk = task.chunk
-    cutflow = output["cutflow"].get(chunk.dataset, {}) if output else {}
+    cutflow = _cutflow(output, chunk.dataset)
     return LedgerEntry(
         index=chunk.index,
         dataset=chunk.dataset,
@@ -173,13 +273,24 @@ def _entry(
         start=chunk.start,
         stop=chunk.stop,
         status=status,
-        reason=reason,
-        attempts=attempts,
-        entries=chunk.stop - chunk.start if output is not None else 0,
+        reason=why,
+        attempts=1,
+        entries=chunk.stop - chunk.start if status == "done" else 0,
         selected={region: int(list(steps.values())[-1][0]) for region, steps in cutflow.items() if steps},
         sum_weights=sum_weights,
-        wall_s=times[0],
-        cpu_s=times[1],
+        wall_s=time.perf_counter() - clock.wall,
+        cpu_s=time.thread_time() - clock.cpu,
         bytes=chunk.bytes,
         fingerprint=task.fingerprint,
+        planned_weights=None if task.record.kind == "data" else chunk.sum_weights,
+        worker=worker_name(),
+        started_s=clock.started_s,
+        read_s=phases.spent(READ),
+        score_s=phases.spent(SCORE),
     )
+
+
+def _cutflow(output: Any, dataset: str) -> Any:
+    """Events by region and step, where the output is one of our processors'."""
+    ours = isinstance(output, dict) and {"histograms", "score_counts", "cutflow"} <= output.keys()
+    return output["cutflow"].get(dataset, {}) if ours else {}

@@ -2,191 +2,178 @@
 
 from __future__ import annotations
 
-import functools
+import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import cloudpickle
+from darkop_dist.config import Execution as Settings
+from darkop_dist.errors import DarkopError, StorageError
+from darkop_dist.events.read import FileFacts
+from darkop_dist.execution.backend import Backend, Inline, Processes, by_value
+from darkop_dist.execution.chunk import Task
+from darkop_dist.execution.driver import Driver, Execution, Progress
+from darkop_dist.execution.journal import changes_since, read_plan, write_plan
+from darkop_dist.execution.keys import run_key
+from darkop_dist.execution.performance import saved_performance_report
+from darkop_dist.execution.plan import FileQuestion, Look, LostFile, look_here
+from darkop_dist.execution.sites import open_client
+from darkop_dist.execution.store import ChunkStore
 
-from darkop_dist.errors import RunError
-from darkop_dist.execution.chunk import ChunkResult, Task, process_chunk
-from darkop_dist.execution.ledger import Ledger, LedgerEntry
-from darkop_dist.histograms.output import Output, merge_outputs
-
-Progress = Callable[[ChunkResult], None]
-TASKS_IN_FLIGHT_PER_WORKER = 4
-WAIT_FOR_WORKERS_S = 30
+Say = Callable[[str], None]
+NO_WORKERS_S = 120.0
+FILES_PER_CALL = 16
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Execution:
-    """What a run over all chunks gave.
+class Watch:
+    """Whoever watches a run.
 
     Attributes:
-        output: everything merged; None if no chunk gave anything.
-        ledger: what became of every chunk.
+        say: is told what happens.
+        progress: is told of every chunk as it becomes known.
+        dashboard: is told where the Dask dashboard is.
     """
 
-    output: Output | None
-    ledger: Ledger
+    say: Say = lambda _: None
+    progress: Progress | None = None
+    dashboard: Callable[[str], None] = lambda _: None
 
 
 def execute(
     tasks: Sequence[Task],
     processor: Any,
+    settings: Settings | None = None,
     *,
-    where: str = "local",
-    workers: int = 1,
-    progress: Progress | None = None,
+    store: Path | None = None,
+    earlier: Sequence[Path] = (),
+    watch: Watch | None = None,
+    client: Any = None,
+    performance: Path | None = None,
 ) -> Execution:
-    """Process all chunks and merge their outputs in the order of the plan.
+    """Process all chunks and merge their outputs in a tree that the plan alone determines.
 
     The merge order does not depend on which worker finishes first, so floating-point sums are equal to the last bit
-    wherever the run takes place.
+    wherever the run takes place, and however often it was interrupted and resumed.
 
     Args:
         tasks: one per chunk, in the order of the plan.
         processor: has ``process(events)``; travels to other processes by value.
-        where: ``local``, ``dask`` for a cluster on this machine, or ``dask://host:port`` for one that runs already.
-        workers: processes to use; one with ``local`` means this process.
-        progress: is told of every chunk as it becomes known.
+        settings: where to run; this process by default.
+        store: directory in which results are kept for a resume; results that are there already are taken up. By
+            default they are kept until the end of the run only.
+        earlier: stores of earlier runs, whose results are taken up too.
+        watch: is told what happens.
+        client: a Dask client to use, which is not closed; by default what the settings say.
+        performance: where Dask's performance report is saved, if the run uses Dask; None for none.
 
     Raises:
-        UserError: a file cannot be used.
+        UserError: the values of a file cannot be used by this processor at all.
         ChunkError: the processor failed.
+        StorageError: results cannot be kept.
         RunError: the cluster was lost.
     """
-    if where == "local":
-        results = _in_this_process(tasks, processor) if workers == 1 else _in_processes(tasks, processor, workers)
-    else:
-        results = _on_dask(tasks, processor, where, workers)
-    return _merge_in_order(results, progress)
-
-
-def _merge_in_order(results: Iterator[ChunkResult], progress: Progress | None) -> Execution:
-    waiting: dict[int, ChunkResult] = {}
-    entries: list[LedgerEntry] = []
-    output: Output | None = None
-    for result in results:
-        waiting[result.entry.index] = result
-        if progress is not None:
-            progress(result)
-        while len(entries) in waiting:
-            ready = waiting.pop(len(entries))
-            entries.append(ready.entry)
-            if ready.output is not None:
-                output = ready.output if output is None else merge_outputs(output, ready.output)
-    return Execution(output, Ledger(tuple(entries)))
-
-
-def _in_this_process(tasks: Sequence[Task], processor: Any) -> Iterator[ChunkResult]:
-    for task in tasks:
-        yield process_chunk(task, processor)
-
-
-def _in_processes(tasks: Sequence[Task], processor: Any, workers: int) -> Iterator[ChunkResult]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    payload = _by_value(processor)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_process_payload, task, payload) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker process died, most often for want of memory. Use fewer workers or smaller chunks "
-                "(execution.workers, execution.chunk_events)."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _on_dask(tasks: Sequence[Task], processor: Any, where: str, workers: int) -> Iterator[ChunkResult]:
-    from distributed import as_completed
-    from distributed.scheduler import KilledWorker
-
-    with _client(where, workers) as client:
-        payload = client.submit(_same, _by_value(processor), pure=False)  # a task: made again if its worker dies
-        remaining = iter(tasks)
-        width = TASKS_IN_FLIGHT_PER_WORKER * max(len(client.scheduler_info()["workers"]), 1)
-
-        def submit(task: Task) -> Any:
-            return client.submit(_process_payload, task, payload, pure=False)
-
-        first = [submit(task) for _, task in zip(range(width), remaining, strict=False)]
-        running = as_completed(first, loop=client.loop)
-        for future in running:
-            try:
-                yield future.result()
-            except KilledWorker as error:
-                raise RunError(
-                    f"a Dask worker died again and again ({error}). Give the workers more memory or smaller chunks "
-                    "(execution.chunk_events)."
-                ) from error
-            future.release()
-            for task in remaining:
-                running.add(submit(task))
-                break
+    settings, watch = settings or Settings(), watch or Watch()
+    fingerprint = tasks[0].fingerprint if tasks else None
+    with _directory(store) as place:
+        kept = ChunkStore(place, tuple(earlier))
+        kept.create()
+        key = run_key(processor, fingerprint)
+        _say_what_is_stale(kept, key, tasks, watch)
+        write_plan(kept, key, tasks)
+        with _backend(processor, settings, client, place, watch, performance) as backend:
+            driver = Driver(tasks, backend, kept, key.digest, merge_mb=settings.merge_memory_mb)
+            return driver.run(watch.progress)
 
 
 @contextmanager
-def _client(where: str, workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
-
-    if where.startswith("dask://"):
-        address = "tcp://" + where.removeprefix("dask://")
-        try:
-            client = Client(address, timeout="10s", set_as_default=False)
-        except OSError as error:
-            raise RunError(
-                f"no Dask scheduler answers at {address} ({error}). Start one, or use where: dask."
-            ) from error
-        with client:
-            try:
-                client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS_S)
-            except TimeoutError as error:
-                raise RunError(
-                    f"the Dask scheduler at {address} has had no worker for {WAIT_FOR_WORKERS_S} s. Start workers."
-                ) from error
-            yield client
+def cluster_of(settings: Settings, watch: Watch) -> Iterator[Any]:
+    """A client of the cluster that the settings name, for the plan and the run; None where Dask is not used."""
+    if settings.where == "local":
+        yield None
         return
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=40
-    )
-    with cluster, Client(cluster, set_as_default=False) as client:
-        yield client
+    with open_client(settings, say=watch.say) as site:
+        yield site.client
 
 
-def _by_value(processor: Any) -> bytes:
-    """The processor as bytes; its own module travels with it, so that workers need only the wheel."""
-    import sys
+def look_on(client: Any) -> Look:
+    """Look at files on the workers of a client, many at a time; in this process without a client.
 
-    module = sys.modules.get(type(processor).__module__)
-    own = module is not None and not module.__name__.startswith("darkop_dist.")
-    if own and module is not None:
-        cloudpickle.register_pickle_by_value(module)
+    A cluster that loses its workers meanwhile does not stop the plan: it is then made here.
+    """
+    if client is None:
+        return look_here
+
+    def look(questions: Sequence[FileQuestion]) -> Sequence[FileFacts | LostFile]:
+        batches = [questions[first : first + FILES_PER_CALL] for first in range(0, len(questions), FILES_PER_CALL)]
+        if len(batches) < 2:
+            return look_here(questions)
+        try:
+            found = client.gather(client.map(look_here, batches, pure=False))
+        except DarkopError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever happened to the workers
+            LOG.warning("the plan is made in the driver, since the workers failed: %s", error)
+            return look_here(questions)
+        return [facts for batch in found for facts in batch]
+
+    return look
+
+
+def _directory(store: Path | None) -> Any:
+    if store is not None:
+        return nullcontext(store)
+    return _temporary()
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
     try:
-        return bytes(cloudpickle.dumps(processor))
-    finally:
-        if own and module is not None:
-            cloudpickle.unregister_pickle_by_value(module)
+        with tempfile.TemporaryDirectory(prefix="darkop-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+    except FileNotFoundError as error:
+        raise StorageError(f"no temporary directory can be made ({error})") from error
 
 
-@functools.lru_cache(maxsize=2)
-def _unpacked(payload: bytes) -> Any:
-    return cloudpickle.loads(payload)
+def _say_what_is_stale(store: ChunkStore, key: Any, tasks: Sequence[Task], watch: Watch) -> None:
+    for place in (store.path, *store.earlier):
+        plan = read_plan(place)
+        if plan is None:
+            continue
+        changes = changes_since(plan, key, tasks)
+        if changes:
+            watch.say(f"stale, and therefore computed again: what depends on {', '.join(changes)}")
+        return
 
 
-def _same(payload: bytes) -> bytes:
-    return payload
+@contextmanager
+def _backend(
+    processor: Any, settings: Settings, client: Any, store: Path, watch: Watch, performance: Path | None
+) -> Iterator[Backend]:
+    if client is None and settings.where == "local":
+        if settings.workers == 1:
+            yield Inline(None, processor)
+            return
+        processes = Processes(by_value(processor), settings.workers)
+        try:
+            yield processes
+        finally:
+            processes.close()
+        return
+    from darkop_dist.execution.dask_backend import DaskBackend
 
-
-def _process_payload(task: Task, payload: bytes) -> ChunkResult:
-    """Runs in a worker; the payload comes from this run's own driver over the cluster's connection, not from a file."""
-    return process_chunk(task, _unpacked(payload))
+    with open_client(settings, say=watch.say, client=client) as site:
+        if site.dashboard:
+            watch.dashboard(site.dashboard)
+        dask = DaskBackend(
+            site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=NO_WORKERS_S
+        )
+        try:
+            with saved_performance_report(site.client, performance, say=watch.say):
+                yield dask
+        finally:
+            dask.close()

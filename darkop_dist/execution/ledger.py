@@ -12,11 +12,11 @@ from typing import Any, Literal
 from darkop_dist.errors import InputFileError, LedgerError, UnknownNameError
 from darkop_dist.runs import read_json, write_json
 
-SCHEMA = "darkop.ledger/1"
+SCHEMA = "darkop.ledger/2"
 Status = Literal["done", "retried", "failed", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What became of one chunk.
 
@@ -27,7 +27,7 @@ class LedgerEntry:
         start: first entry.
         stop: one past the last entry.
         status: ``done``; ``retried`` and then done; ``failed``; ``skipped``, which is a file that holds no rows.
-        reason: why it was retried, failed or skipped; empty otherwise.
+        reason: why it was retried, failed or skipped, one reason per attempt that failed; empty otherwise.
         attempts: how often it was tried.
         entries: entries that were processed.
         selected: events selected, by region.
@@ -36,6 +36,11 @@ class LedgerEntry:
         cpu_s: seconds of processor time.
         bytes: size of the part of the file that the chunk covers.
         fingerprint: of the operator; None without one.
+        planned_weights: generated weight of the chunk by the file's own account; None for data or where it has none.
+        worker: who processed it: the address of a Dask worker or the number of a process.
+        started_s: when that began, in seconds since 1970.
+        read_s: seconds of ``wall_s`` that went into reading.
+        score_s: seconds of ``wall_s`` that went into waiting for scores.
     """
 
     index: int
@@ -53,6 +58,11 @@ class LedgerEntry:
     cpu_s: float
     bytes: int
     fingerprint: str | None
+    planned_weights: float | None = None
+    worker: str = ""
+    started_s: float = 0.0
+    read_s: float = 0.0
+    score_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,10 @@ class Closure:
         failed: number of chunks that failed.
         expected: entries in the files, from the plan.
         processed: entries processed.
-        lost: entries of failed chunks.
+        lost: entries of failed chunks, as far as they are known.
+        files_lost: files that could not be opened and of which nobody knows how many entries they hold.
         sum_weights: generated weight of what was processed; None for data.
+        lost_weights: generated weight of failed chunks, as far as it is known; None for data.
         files_without_weight: files of simulation that hold no rows and therefore do not say what was generated.
     """
 
@@ -78,13 +90,29 @@ class Closure:
     expected: int
     processed: int
     lost: int
+    files_lost: int
     sum_weights: float | None
+    lost_weights: float | None
     files_without_weight: int
 
     @property
     def closed(self) -> bool:
         """Everything expected was processed."""
-        return self.expected == self.processed and self.lost == 0
+        return self.expected == self.processed and self.failed == 0
+
+    @property
+    def loss(self) -> str:
+        """What was lost, in words.
+
+        >>> Closure("mc", 2, 9, 3, 900, 800, 100, 1, None, None, 0).loss
+        '100 of 900 entries in 2 chunks, and 1 file whose entries nobody knows'
+        """
+        chunks = self.failed - self.files_lost
+        text = f"{self.lost} of {self.expected} entries in {chunks} chunk{'s' if chunks != 1 else ''}"
+        files = f"{self.files_lost} file{'s' if self.files_lost != 1 else ''} whose entries nobody knows"
+        if not self.files_lost:
+            return text
+        return f"{text}, and {files}" if chunks else files
 
 
 @dataclass(frozen=True)
@@ -123,12 +151,12 @@ class Ledger:
         missing = [c for c in self.closure() if not c.closed and c.dataset not in accepted]
         if not missing:
             return
-        lines = [f"  {c.dataset}: {c.lost} of {c.expected} entries lost in {c.failed} chunks" for c in missing]
+        lines = [f"  {c.dataset}: lost {c.loss}" for c in missing]
         reasons = sorted({f"  {e.file} [{e.start}:{e.stop}]: {e.reason}" for e in self.entries if e.status == "failed"})
         options = " ".join(f"--accept-loss {c.dataset}" for c in missing)
         raise LedgerError(
             "\n".join(["the ledger is not closed:", *lines, *reasons[:10]])
-            + f"\nRepair the files and run again, or accept the loss by name: {options}"
+            + f"\nRepair the files and run again with --resume, or accept the loss by name: {options}"
         )
 
     def save(self, path: Path) -> None:
@@ -157,6 +185,7 @@ def load_ledger(path: Path) -> Ledger:
 def _closure(name: str, entries: Sequence[LedgerEntry]) -> Closure:
     weights = [entry.sum_weights for entry in entries if entry.sum_weights is not None]
     failed = [entry for entry in entries if entry.status == "failed"]
+    planned = [entry.planned_weights for entry in failed if entry.planned_weights is not None]
     return Closure(
         dataset=name,
         files=len({entry.file for entry in entries}),
@@ -165,7 +194,9 @@ def _closure(name: str, entries: Sequence[LedgerEntry]) -> Closure:
         expected=sum(entry.stop - entry.start for entry in entries),
         processed=sum(entry.entries for entry in entries),
         lost=sum(entry.stop - entry.start for entry in failed),
+        files_lost=sum(1 for entry in failed if entry.stop == entry.start),
         sum_weights=sum(weights) if weights else None,
+        lost_weights=(sum(planned) if planned or not failed else None) if weights else None,
         files_without_weight=sum(1 for entry in entries if entry.status == "skipped" and entry.sum_weights is None)
         if weights
         else 0,

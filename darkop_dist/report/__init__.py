@@ -20,6 +20,7 @@ from darkop_dist.report.content import (
     LedgerRow,
     ObservablePlot,
     PageInput,
+    PassOverEvents,
     PlotContext,
     Provenance,
     Pull,
@@ -35,6 +36,7 @@ from darkop_dist.report.poisson import garwood_errors
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
 from darkop_dist.report.style import save_figure
+from darkop_dist.report.timeline import timeline_figure
 
 __all__ = [
     "CalibrationCheck",
@@ -45,6 +47,7 @@ __all__ = [
     "LedgerRow",
     "ObservablePlot",
     "PageInput",
+    "PassOverEvents",
     "PlotContext",
     "Provenance",
     "Pull",
@@ -60,6 +63,7 @@ __all__ = [
     "scan_figure",
     "score_figure",
     "stack_figure",
+    "timeline_figure",
     "visualize_event",
     "write_page",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.events.view import EventView
+
+if TYPE_CHECKING:
+    from darkop_dist.execution.timeline import Timeline
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
 Role = Literal["data", "background", "signal"]
@@ -303,6 +306,23 @@ class LedgerRow:
 
 
 @dataclass(frozen=True)
+class PassOverEvents:
+    """Where the time of the pass over the events went.
+
+    Attributes:
+        timeline: what every worker did when.
+        sentence: what limits the run.
+        shares: every phase with its share of the workers' time.
+        dask_report: address of Dask's own performance report, as seen from the page; empty if there is none.
+    """
+
+    timeline: Timeline
+    sentence: str
+    shares: str = ""
+    dask_report: str = ""
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What the result was made with.
 
@@ -341,6 +361,7 @@ class PageInput:
         fit: the fit to the data.
         candidates: the most anomalous events, most anomalous first.
         ledger: one row per dataset.
+        events_pass: where the time of the pass over the events went.
         provenance: what the result was made with.
     """
 
@@ -359,4 +380,5 @@ class PageInput:
     fit: FitSummary | None = None
     candidates: tuple[Candidate, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
+    events_pass: PassOverEvents | None = None
     provenance: Provenance = field(default_factory=Provenance)

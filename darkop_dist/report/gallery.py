@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from darkop_dist.report.binned import regions_of, stacked_bins
 from darkop_dist.report.calibration import calibration_figure
-from darkop_dist.report.content import FitSummary, PageInput, StackedBins
+from darkop_dist.report.content import FitSummary, PageInput, PassOverEvents, StackedBins
 from darkop_dist.report.digits import number, plain
 from darkop_dist.report.display import display_figure
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
 from darkop_dist.report.style import save_figure
+from darkop_dist.report.timeline import DRAWN_IN_TURN, timeline_figure
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Picture:
     """One picture of the page.
 
     Attributes:
-        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``limits``, ``scans``, ``pulls``, ``fit`` or
-            ``display-<row>``.
+        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``limits``, ``scans``, ``pulls``, ``fit``,
+            ``timeline`` or ``display-<row>``.
         name: file name without suffix.
         caption: what it shows.
         wide: takes the full width of the page.
@@ -92,6 +93,8 @@ def _planned(page: PageInput) -> Iterator[_Planned]:
                 Picture(f"display-{row}", f"display-{row + 1}", caption, wide=True),
                 partial(display_figure, view),
             )
+    if page.events_pass is not None:
+        yield _timeline(page.events_pass)
 
 
 def _limits(page: PageInput) -> Iterator[_Planned]:
@@ -146,6 +149,14 @@ def _scores(page: PageInput) -> Iterator[_Planned]:
             Picture("scores", f"score-{_slug(region)}", caption),
             partial(score_figure, page.scores, page.samples, region, page.context),
         )
+
+
+def _timeline(found: PassOverEvents) -> _Planned:
+    caption = f"{found.sentence} {DRAWN_IN_TURN}"
+    return _Planned(
+        Picture("timeline", "timeline", caption, wide=True),
+        partial(timeline_figure, found.timeline),
+    )
 
 
 def _outside_note(bins: StackedBins) -> str:

@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from darkop_dist.events.phases import SCORE, phase
 from darkop_dist.events.representations import represent
 from darkop_dist.events.split import SPLITS
 from darkop_dist.events.weights import Numbers
@@ -21,7 +22,8 @@ from darkop_dist.scoring.contract import Scorer
 def score_events(scorer: Scorer, events: ak.Array) -> npt.NDArray[np.float32]:
     """Anomaly scores of events, shape (events,): representation, then the model."""
     batch = {spec.name: represent(events, spec.representation, spec.settings) for spec in scorer.inputs}
-    return scorer.score(batch)
+    with phase(SCORE):
+        return scorer.score(batch)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import awkward as ak
 
@@ -73,22 +73,27 @@ def list_opendata_datasets(
     return tuple(record.name for record in found if experiment is None or record.experiment in experiment)
 
 
-def run(document: str | Path, *, output: str | Path | None = None, force: bool = False, **options: Any) -> RunDirectory:
+def run(
+    document: str | Path,
+    *,
+    output: str | Path | None = None,
+    force: bool = False,
+    resume: bool = False,
+    accept_loss: Sequence[str] = (),
+) -> RunDirectory:
     """Run a search from its document to limits and a result page.
 
     Args:
         document: path of the analysis document.
         output: directory of the result; the document's by default.
         force: replace an existing result.
-        options: ``accept_loss``, names of datasets whose lost events are accepted.
+        resume: take up what an unfinished or finished run at that place has processed, where it still holds.
+        accept_loss: names of datasets whose lost events are accepted.
 
     Returns:
         The directory of the result.
     """
-    request = Request(Path(document), Path(output) if output else None, force, tuple(options.pop("accept_loss", ())))
-    if options:
-        raise TypeError(f"run() got an unexpected keyword argument {next(iter(options))!r}")
-    return run_search(request)
+    return run_search(Request(Path(document), Path(output) if output else None, force, resume, tuple(accept_loss)))
 
 
 def _record(name: str, catalogue: Sequence[str | Path]) -> DatasetRecord:

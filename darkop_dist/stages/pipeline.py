@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import LedgerError, UnknownNameError
-from darkop_dist.execution import ChunkResult
+from darkop_dist.errors import ChunkError, DarkopError, LedgerError, UnknownNameError
+from darkop_dist.execution import Chunk, ChunkResult, Watch
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
+from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
-from darkop_dist.stages.train import train_operator
+from darkop_dist.stages.train import is_trained, note_training, train_operator
+
+KEPT = "what was processed is kept: darkop run --resume goes on with it, --force begins anew"
 
 
 class Monitor(Protocol):
@@ -29,11 +35,14 @@ class Monitor(Protocol):
     def say(self, text: str) -> None:
         """Something happens that takes a while."""
 
-    def planned(self, chunks: int) -> None:
-        """So many chunks will be processed."""
+    def planned(self, chunks: Sequence[Chunk]) -> None:
+        """These chunks will be processed."""
 
     def processed(self, result: ChunkResult) -> None:
-        """A chunk has been processed."""
+        """A chunk has been processed, taken over from an earlier run, or given up."""
+
+    def dashboard(self, link: str) -> None:
+        """The Dask dashboard can be seen there."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,10 @@ class Silent:
     def say(self, text: str) -> None:
         """Say nothing."""
 
-    def planned(self, chunks: int) -> None:
+    def planned(self, chunks: Sequence[Chunk]) -> None:
+        """Say nothing."""
+
+    def dashboard(self, link: str) -> None:
         """Say nothing."""
 
     def processed(self, result: ChunkResult) -> None:
@@ -58,6 +70,7 @@ class Request:
         document: path of the analysis document.
         output: directory of the result; the document's by default.
         force: replace an existing result.
+        resume: take up what an unfinished or finished run at that place has processed, where it still holds.
         accept_loss: datasets whose lost events are accepted.
         arguments: the command line, for the provenance.
     """
@@ -65,6 +78,7 @@ class Request:
     document: Path
     output: Path | None = None
     force: bool = False
+    resume: bool = False
     accept_loss: Sequence[str] = ()
     arguments: list[str] = field(default_factory=lambda: ["darkop", "run"])
 
@@ -90,22 +104,29 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
     pending = None
     try:
         with stopwatch.stage("prepare"):
-            output = request.output or _output_of(request.document)
-            pending = start_run(output, force=request.force)
+            output = output_of(request)
+            pending = start_run(output, force=request.force, resume=request.resume)
+            if is_foreign(request.document):
+                return run_foreign_document(request, pending, watch)
             search = prepare_search(request.document, say=watch.say)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
         run = pending.run
         with stopwatch.stage("operator"):
-            scorer = operator_of(search, run, watch)
+            scorer = operator_of(search, run, watch, pending.earlier)
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
-            result = run_events(search, run, scorer, planned=watch.planned, progress=watch.processed)
+            whom = Watch(watch.say, watch.processed, watch.dashboard)
+            result = run_events(search, run, scorer, planned=watch.planned, watch=whom, earlier=pending.earlier)
         fingerprint = scorer.fingerprint if scorer else None
         try:
             result.ledger.require_closed(request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            with suppress(
+                DarkopError
+            ):  # the page shows what was lost and where the time went; the loss is what is said
+                write_report(load_context(run))
             kept = pending.finish().path
             raise LedgerError(
                 f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
@@ -118,9 +139,14 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             write_report(load_context(run))
         write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
         return pending.finish()
-    except BaseException:
-        if pending is not None:
-            pending.abandon()
+    except BaseException as error:
+        is_kept = pending.abandon() if pending is not None else False
+        if isinstance(error, ChunkError):
+            raise _with_debugger(error, request.document) from error
+        if is_kept and isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"stopped; {KEPT}") from error
+        if is_kept and isinstance(error, DarkopError) and "--resume" not in str(error):
+            error.add_note(KEPT)
         raise
 
 
@@ -143,15 +169,32 @@ def after_events(
             write_report(context)
 
 
-def operator_of(search: Search, run: RunDirectory, watch: Monitor) -> Scorer | None:
-    """The scorer that the document asks for, trained first if it says so; None without one."""
+def operator_of(
+    search: Search, run: RunDirectory, watch: Monitor, earlier: RunDirectory | None = None
+) -> Scorer | None:
+    """The scorer that the document asks for, trained first if it says so; None without one.
+
+    A training that an unfinished or earlier run has done is not done again if nothing that it depends on has changed.
+    """
     operator = search.document.operator
     if operator is None:
         return None
     if operator.checkpoint is not None:
         return resolve(operator.checkpoint, operator.serve)
+    for place in (run, earlier):
+        if place is not None and is_trained(search, place):
+            if place is not run:
+                shutil.copytree(place.checkpoint, run.checkpoint)
+                shutil.copy(place.training, run.training)
+            return resolve(run.checkpoint, operator.serve)
     trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
+    note_training(search, run)
     return resolve(trained.directory, operator.serve)
+
+
+def _with_debugger(error: ChunkError, document: Path) -> ChunkError:
+    command = shlex.join(["darkop", "chunk", str(document), str(error.index), "--debug"])
+    return ChunkError(f"{error.problem}Rerun just this chunk here, under a debugger: {command}", error.index)
 
 
 def _require_datasets(search: Search, accepted: Sequence[str]) -> None:
@@ -165,7 +208,8 @@ def _checkpoint_name(document: Document) -> str:
     return f"{document.output_directory.name}-operator"
 
 
-def _output_of(path: Path) -> Path:
+def output_of(request: Request) -> Path:
+    """Where the result of a request goes."""
     from darkop_dist.config import load_document
 
-    return load_document(path).document.output_directory
+    return request.output or load_document(request.document).document.output_directory

@@ -14,6 +14,8 @@ from darkop_dist.conformal.calibration import Calibration
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.split import SPLITS
 from darkop_dist.events.view import EventView
+from darkop_dist.execution.limiting import breakdown, limiting_sentence
+from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
 from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
@@ -58,6 +60,7 @@ def write_report(context: RunContext) -> Path:
         fit=_fit(context, results[0]) if results else None,
         candidates=tuple(_candidates(context)),
         ledger=tuple(_ledger(context)),
+        events_pass=_events_pass(context),
         provenance=_provenance(context),
     )
     return page.write_page(content_of_page, context.run.report, force=True)
@@ -367,6 +370,19 @@ def _ledger(context: RunContext) -> Iterator[content.LedgerRow]:
             closed=closure.closed,
             notes="; ".join([*notes, *reasons]),
         )
+
+
+def _events_pass(context: RunContext) -> content.PassOverEvents | None:
+    run = context.run
+    if not run.timeline.exists():
+        return None
+    timeline = timeline_of(context.ledger.entries, load_clock(run.timeline))
+    return content.PassOverEvents(
+        timeline=timeline,
+        sentence=limiting_sentence(timeline),
+        shares=breakdown(timeline),
+        dask_report=f"../{run.performance.name}" if run.performance.exists() else "",
+    )
 
 
 def _provenance(context: RunContext) -> content.Provenance:

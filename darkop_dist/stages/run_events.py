@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.execution import ChunkResult, Ledger, Task, execute, plan_chunks
+from darkop_dist.execution import Chunk, Ledger, Task, Watch, execute, plan_chunks
+from darkop_dist.execution.execute import cluster_of, look_on
+from darkop_dist.execution.plan import Look, look_here
+from darkop_dist.execution.timeline import RunClock
+from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
@@ -17,8 +22,7 @@ from darkop_dist.stages.search import Search
 from darkop_dist.stages.train import search_settings
 
 CUTFLOW_SCHEMA = "darkop.cutflow/1"
-Planned = Callable[[int], None]
-Progress = Callable[[ChunkResult], None]
+Planned = Callable[[Sequence[Chunk]], None]
 
 
 @dataclass(frozen=True)
@@ -40,30 +44,45 @@ def run_events(
     scorer: Scorer | None,
     *,
     planned: Planned = lambda _: None,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
+    earlier: RunDirectory | None = None,
 ) -> EventsResult:
-    """Read, select, score and fill every chunk; writes ledger, histograms, cutflow and candidates.
+    """Read, select, score and fill every chunk; writes ledger, timeline, histograms, cutflow and candidates.
 
     Args:
         search: the search.
         run: where the files go.
         scorer: scores the events; None for a search without an operator.
-        planned: is told the number of chunks.
-        progress: is told of every chunk.
+        planned: is told the plan.
+        watch: is told what happens.
+        earlier: a run whose results are taken up where they still hold.
 
     Raises:
         UserError: a file or a value in it cannot be used.
         ChunkError: the processor failed.
     """
-    execution = search.document.execution
     processor = search.processor(search_settings(search), scorer)
-    whole = bool(getattr(processor, "whole_files", False))
-    plan = plan_chunks(search.datasets, chunk_events=execution.chunk_events, whole_files=whole)
-    planned(len(plan))
-    records = {record.name: record for record in search.records}
+    stores = () if earlier is None else (earlier.chunks,)
+    watch = watch or Watch()
+    settings = search.document.execution
+    with cluster_of(settings, watch) as client:
+        tasks = plan_tasks(search, scorer.fingerprint if scorer else None, look_on(client))
+        planned([task.chunk for task in tasks])
+        began_s = time.time()
+        result = execute(
+            tasks,
+            processor,
+            settings,
+            store=run.chunks,
+            earlier=stores,
+            watch=watch,
+            client=client,
+            performance=run.performance,
+        )
+    RunClock(began_s, result.ended_s, settings.workers, result.merges, worker_name()).save(run.timeline)
+    if result.unkept:
+        watch.say(f"results that cannot be packed were not kept for a resume: {result.unkept}")
     fingerprint = scorer.fingerprint if scorer else None
-    tasks = [Task(chunk, records[chunk.dataset], execution.retries, fingerprint) for chunk in plan]
-    result = execute(tasks, processor, where=execution.where, workers=execution.workers, progress=progress)
     result.ledger.save(run.ledger)
     output = processor.postprocess(result.output) if result.output is not None else None
     if output is None:
@@ -74,6 +93,25 @@ def run_events(
     write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
     save_candidates(run.candidates, output["candidates"].table)
     return EventsResult(result.ledger, load_histograms(run.histograms))
+
+
+def plan_tasks(search: Search, fingerprint: str | None, look: Look = look_here) -> tuple[Task, ...]:
+    """The chunks of a search, each with what a worker needs.
+
+    Args:
+        search: the search.
+        fingerprint: of the operator; None without one.
+        look: opens the files; in this process by default.
+    """
+    execution = search.document.execution
+    whole = bool(getattr(search.processor, "whole_files", False))
+    plan = plan_chunks(
+        search.datasets, chunk_events=execution.chunk_events, whole_files=whole, retries=execution.retries, look=look
+    )
+    records = {record.name: record.model_copy(update={"files": ()}) for record in search.records}
+    return tuple(
+        Task(chunk, records[chunk.dataset], execution.retries, fingerprint, execution.chunk_timeout_s) for chunk in plan
+    )
 
 
 def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | None) -> dict[str, float]:
@@ -119,10 +157,15 @@ def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | 
 
 
 def data_fraction(records: Any, ledger: Ledger) -> float:
-    """Fraction of the entries of collision data that was processed; 1 without collision data."""
+    """Fraction of the entries of collision data that was processed; 1 without collision data.
+
+    A lost file of which nobody knows how many entries it holds counts as one of average size.
+    """
     names = {record.name for record in records if record.kind == "data"}
     closures = [closure for closure in ledger.closure() if closure.dataset in names]
-    expected = sum(closure.expected for closure in closures)
+    expected = sum(
+        closure.expected * closure.files / max(closure.files - closure.files_lost, 1) for closure in closures
+    )
     return sum(closure.processed for closure in closures) / expected if expected else 1.0
 
 

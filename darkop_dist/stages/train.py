@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,13 @@ from pydantic import JsonValue
 
 from darkop_dist.config import Training
 from darkop_dist.errors import InputFileError, InputValueError
+from darkop_dist.events.identity import local_identity
 from darkop_dist.events.read import open_events
 from darkop_dist.events.representations import represent
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.split import CHECK, TRAIN, SplitRule
 from darkop_dist.execution import Chunk, plan_chunks
+from darkop_dist.execution.keys import hash_room, run_key
 from darkop_dist.operators.auc import evaluate_auc
 from darkop_dist.operators.card import ModelInput
 from darkop_dist.operators.checkpoint import Checkpoint, save_checkpoint, with_auc
@@ -27,10 +31,12 @@ from darkop_dist.operators.density import DensitySettings
 from darkop_dist.operators.descent import TrainingSettings
 from darkop_dist.operators.evaluation import scoring_function
 from darkop_dist.operators.training import Provenance, fit_density, train_cylinder
+from darkop_dist.runs import RunDirectory, read_json, write_json
 from darkop_dist.stages.search import Say, Search, dataset_names
 
 Inputs = npt.NDArray[np.float32]
 MOST_EVENTS_PER_AUC = 20_000
+TRAINING_SCHEMA = "darkop.training/1"
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def train_operator(search: Search, directory: Path, *, name: str, say: Say = lam
             str(search.loaded.source), "trains no operator", "Add operator.train, see jobs/cylinder_fno_v1.yml."
         )
     training = operator.train
-    spec = _input_spec(training)
+    spec = training_input(training)
     background = dataset_names(search.records, training.datasets)
     sample = _collect(search, background, spec, TRAIN)
     if not len(sample):
@@ -131,6 +137,33 @@ def train_operator(search: Search, directory: Path, *, name: str, say: Say = lam
         )
     checkpoint = with_auc(checkpoint, _areas(search, checkpoint, background, spec))
     return TrainedOperator(checkpoint, save_checkpoint(checkpoint, directory, overwrite=True))
+
+
+def note_training(search: Search, run: RunDirectory) -> None:
+    """Write down what the training of a run depended on."""
+    write_json(run.training, TRAINING_SCHEMA, {"key": training_key(search)})
+
+
+def is_trained(search: Search, run: RunDirectory) -> bool:
+    """Whether a run holds the checkpoint that a training would now give again."""
+    if not run.training.exists() or not run.checkpoint.is_dir():
+        return False
+    return read_json(run.training, TRAINING_SCHEMA).get("key") == training_key(search)
+
+
+def training_key(search: Search) -> str:
+    """What a training depends on, as one hash: code, settings, and the files of all datasets."""
+    processor = search.processor(search_settings(search), None)
+    operator, limits = search.document.operator, search.document.limits
+    content = {
+        "run": dict(run_key(processor, None).parts),
+        "operators": hash_room("operators"),
+        "train": operator.train.model_dump(mode="json") if operator and operator.train else None,
+        "signals": list(limits.signal) if limits else [],
+        "files": [[d.record.name, path, local_identity(path)] for d in search.datasets for path in d.paths],
+        "chunks": search.document.execution.chunk_events,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _areas(search: Search, checkpoint: Checkpoint, background: Sequence[str], spec: ModelInput) -> Mapping[str, Any]:
@@ -175,7 +208,8 @@ def _part_of(rule: SplitRule, chunk: Chunk, events: ak.Array) -> npt.NDArray[np.
     return rule.assign(chunk.dataset, chunk.label, np.asarray(ak.to_numpy(events["entry"])))
 
 
-def _input_spec(training: Training) -> ModelInput:
+def training_input(training: Training) -> ModelInput:
+    """The model input that a training asks for: columns for the density, fields for cylinder operators."""
     if training.model == "density":
         transforms: dict[str, JsonValue] = {n: training.transforms.get(n, "identity") for n in training.columns}
         words = ", ".join(f"log({name})" if transforms[name] == "log" else name for name in training.columns)

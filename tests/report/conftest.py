@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import hist
@@ -10,6 +11,7 @@ import pytest
 from scipy import stats
 
 from darkop_dist.events.view import DisplayObject, EventView
+from darkop_dist.execution.timeline import Span, Timeline, WorkerTime
 from darkop_dist.report.content import (
     CalibrationCheck,
     Candidate,
@@ -19,6 +21,7 @@ from darkop_dist.report.content import (
     LedgerRow,
     ObservablePlot,
     PageInput,
+    PassOverEvents,
     PlotContext,
     Provenance,
     Pull,
@@ -202,6 +205,34 @@ def _cutflows() -> tuple[Cutflow, ...]:
     return tuple(rows)
 
 
+def timeline(workers: int, chunks: int, seed: int = 8) -> Timeline:
+    """Workers that begin within two seconds and go from chunk to chunk; a chunk in ten fails; the driver merges last."""
+    rng = np.random.default_rng(seed)
+    free = rng.uniform(0.0, 2.0, workers)
+    spans: dict[str, list[Span]] = {}
+    for index in range(chunks):
+        worker = int(np.argmin(free))
+        read_s, compute_s, score_s = (float(value) for value in rng.gamma(6.0, (0.5, 0.2, 0.1)))
+        span = Span(float(free[worker]), read_s, compute_s, score_s, 0.0, failed=index % 10 == 9)
+        spans.setdefault(f"tcp://10.0.0.{worker // 8}:{40000 + worker}", []).append(span)
+        free[worker] = span.stop_s + 0.02
+    last = float(free.max())
+    sums = (
+        sum(getattr(span, name) for lane in spans.values() for span in lane)
+        for name in ("read_s", "compute_s", "score_s")
+    )
+    return Timeline(
+        wall_s=last + 0.5, workers=workers, spans={name: tuple(spans[name]) for name in sorted(spans)},
+        driver=(Span(last, merge_s=0.5),), total=WorkerTime(*sums), chunks=chunks,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_timeline() -> Callable[..., Timeline]:
+    """Makes the timeline of a run that never happened."""
+    return timeline
+
+
 @pytest.fixture(scope="session")
 def full_page() -> PageInput:
     """A page with something in every section."""
@@ -241,6 +272,7 @@ def full_page() -> PageInput:
             LedgerRow("met-2016", 3, 12, 12, 0, 2_512_344, 2_512_344, 0, None, True),
             LedgerRow("zjets", 2, 8, 7, 1, 2_000_000, 1_750_000, 250_000, 1.6975e6, False, "1 chunk failed: truncated file"),
         ),
+        events_pass=PassOverEvents(timeline(2, 40), "62% of the 2 workers' time went into reading: <faster storage> would help.", "reading 62%"),
         provenance=Provenance(
             "darkop run jobs/monojet.yml", {"darkop-dist": "0.1.0", "pyhf": "0.7.6"}, {"document": "9f" * 32}, {"split": 7},
             {"process": 83.2, "limits": 4.31},

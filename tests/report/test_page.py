@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from darkop_dist.errors import OutputError
-from darkop_dist.report.content import Candidate, Cutflow, CutStep, LedgerRow, PageInput, SignalLimit
+from darkop_dist.execution.timeline import Timeline
+from darkop_dist.report.content import Candidate, Cutflow, CutStep, LedgerRow, PageInput, PassOverEvents, SignalLimit
 from darkop_dist.report.cutflow import cutflow_tables
 from darkop_dist.report.digits import ABSENT
 from darkop_dist.report.headline import limit_sentence
@@ -28,6 +29,7 @@ SECTIONS = (
     "p-values",
     "candidates",
     "ledger",
+    "timeline",
     "provenance",
 )
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -69,7 +71,7 @@ def test_every_section_and_picture_is_there(index: Path) -> None:
     assert set(SECTIONS) <= set(page.values("id"))
     assert 'class="nothing"' not in text
     pictures = page.values("src")
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     for name in pictures:
         assert (index.parent / name).stat().st_size > 5000
         assert (index.parent / name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -104,16 +106,32 @@ def test_an_empty_page_says_what_is_missing(tmp_path: Path) -> None:
     assert "No limit was computed in this run." in text
 
 
+def test_the_time_is_shown_with_its_sentence(index: Path, full_page: PageInput) -> None:
+    text = index.read_text(encoding="utf-8")
+    assert (
+        "<figcaption>62% of the 2 workers&#39; time went into reading: &lt;faster storage&gt; would help. Within"
+        in text
+    )
+    assert "performance report" not in text
+    assert full_page.events_pass is not None
+    linked = page_html(
+        PageInput("x", events_pass=replace(full_page.events_pass, dask_report="../dask-report.html")), ()
+    )
+    assert '<a href="../dask-report.html">' in linked
+    assert "<p>62% of the 2 workers" in linked
+
+
 def test_text_is_escaped_everywhere() -> None:
     evil = '<script>alert("x")</script>'
     page = PageInput(
         evil, evil, {evil: evil}, (evil,), (evil,), cutflows=(Cutflow(evil, evil, (CutStep(evil, 1, 1.0),)),),
         limits=(SignalLimit(evil, method=evil),), candidates=(Candidate(evil, 1, 1, 1, 1.0, observables={evil: 1.0}),),
         ledger=(LedgerRow(evil, 1, 1, 1, 0, 1, 1, 0, 1.0, True, evil),),
+        events_pass=PassOverEvents(Timeline(1.0, 1), evil, evil, evil),
     )  # fmt: skip
     text = page_html(page, ())
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") >= 12
+    assert text.count("&lt;script&gt;") >= 15
     Page(text)
 
 
