@@ -40,17 +40,18 @@ def wait_for_no_cluster(gateway: Any) -> None:
 @pytest.mark.slow
 def test_tasks_run_and_no_cluster_is_left_after_an_exception(gateway: Any) -> None:
     said: list[str] = []
-    with (
-        pytest.raises(KeyboardInterrupt),
-        dask.config.set({"gateway.address": gateway.address}),
-        open_client(section("gateway", options={"worker_cores": 1}), say=said.append) as site,
-    ):
-        assert (site.kind, site.owned, site.restarts) == ("gateway", True, True)
-        assert site.dashboard.startswith(f"{gateway.address}/clusters/")
-        assert site.client.gather(site.client.map(abs, range(-20, 0))) == list(range(20, 0, -1))
-        assert site.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
-        assert len(list(gateway.clusters.iterdir())) == 1
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with open_client(section("gateway", options={"worker_cores": 1}), say=said.append) as site:
+            assert (site.kind, site.owned, site.restarts) == ("gateway", True, True)
+            assert site.dashboard.startswith(f"{gateway.address}/clusters/")
+            assert site.client.gather(site.client.map(abs, range(-20, 0))) == list(range(20, 0, -1))
+            assert site.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
+            assert len(list(gateway.clusters.iterdir())) == 1
+            raise KeyboardInterrupt
+
+    with dask.config.set({"gateway.address": gateway.address}), pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert said == []
     wait_for_no_cluster(gateway)
 

@@ -71,8 +71,15 @@ STAND_IN = '''#!{python}
 """Runs jobs at once, each in a session of its own; {folder}/ID holds the process id."""
 import os, pathlib, re, shlex, signal, subprocess, sys
 folder, me = pathlib.Path({folder!r}), pathlib.Path(sys.argv[0]).name
+def take(number):
+    try:
+        return os.close(os.open(folder.parent / f"taken-{{number}}", os.O_CREAT | os.O_EXCL)) is None
+    except FileExistsError:
+        return False
 def start(command):
-    number = len(list(folder.iterdir())) + 1
+    number = 1
+    while not take(number):
+        number += 1
     with open({folder!r} + f"-{{number}}.log", "w") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     (folder / str(number)).write_text(str(process.pid))

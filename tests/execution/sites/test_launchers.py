@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,11 @@ def test_scheduler_and_worker_by_hand(repository: Path, tmp_path: Path, running:
     scheduler = [*script, "scheduler", "certificates", place, "--dashboard-address", "127.0.0.1:0"]
     worker = [*script, "worker", "certificates", place, "--nthreads", "1", "--memory-limit", "1GB"]
     with running(scheduler, tmp_path / "scheduler.log", **common), running(worker, tmp_path / "worker.log", **common):
+        deadline = time.monotonic() + 60
+        with closing(socket.socket()) as probe:
+            while probe.connect_ex(("127.0.0.1", int(place.rpartition(":")[2]))):
+                assert time.monotonic() < deadline, (tmp_path / "scheduler.log").read_text()
+                time.sleep(0.2)
         tls = {
             "ca": tmp_path / "certificates/ca.pem",
             "cert": tmp_path / "certificates/cert.pem",

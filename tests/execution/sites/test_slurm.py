@@ -18,7 +18,7 @@ from distributed.scheduler import KilledWorker
 
 from darkop_dist.config import Execution
 from darkop_dist.errors import OutputError, RunError, UserError
-from darkop_dist.execution.sites import batch, jobs, open_client
+from darkop_dist.execution.sites import batch, connect, jobs, open_client
 from darkop_dist.execution.sites.slurm import SLURM, start
 
 
@@ -209,12 +209,13 @@ def test_a_partition_that_does_not_exist(slurm: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_worker_within_the_time(slurm: Path, tmp_path: Path) -> None:
+def test_no_worker_within_the_time(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "SAY_EVERY_S", 3.0)
     said: list[str] = []
-    message = r"no Dask worker came within 17 s \(slurm\)\. SLURM says of 2 jobs: 2 PENDING \(PartitionDown\)\. See why with squeue --me"
+    message = r"no Dask worker came within 5 s \(slurm\)\. SLURM says of 2 jobs: 2 PENDING \(PartitionDown\)\. See why with squeue --me"
     with (
         pytest.raises(RunError, match=message),
-        open_client(section(tmp_path, workers=2, queue="closed", wait="17 s"), say=said.append),
+        open_client(section(tmp_path, workers=2, queue="closed", wait="5 s"), say=said.append),
     ):
         pass
     assert said == ["waiting for the first worker. SLURM says of 2 jobs: 2 PENDING (PartitionDown)."]
