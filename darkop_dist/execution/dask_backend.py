@@ -40,7 +40,7 @@ class DaskBackend:
             no_workers_s: how long the cluster may be without a worker before the run stops.
         """
         self._client, self._workers, self._no_workers_s = client, workers, no_workers_s
-        self._payload = client.submit(_same, payload, key=f"darkop-processor-{uuid.uuid4().hex}")
+        self._bytes, self._payload = payload, self._sent(payload)
         self._run = uuid.uuid4().hex[:8]
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls: dict[int, tuple[Call, Any]] = {}
@@ -59,6 +59,8 @@ class DaskBackend:
     def submit(self, call: Call) -> None:
         """Send the call, to a worker that has not failed it if there is one."""
         self._tries += 1
+        if self._payload.status not in ("pending", "finished"):  # it went down with its worker
+            self._payload = self._sent(self._bytes)
         others = self._others(call.avoid) if call.avoid else None
         future = self._client.submit(
             _called,
@@ -133,6 +135,10 @@ class DaskBackend:
                 values[token] = one[0]
         return values
 
+    def _sent(self, payload: bytes) -> Any:
+        """The processor as a task: made again on another worker when its own one dies."""
+        return self._client.submit(_same, payload, key=f"darkop-processor-{uuid.uuid4().hex}")
+
     def _take(self, found: dict[int, Any], token: int, future: Any) -> None:
         """Ignore what an earlier try at the same call still tells."""
         if token in self._calls and (isinstance(future, _Hanging) or self._calls[token][1] is future):
@@ -145,7 +151,10 @@ class DaskBackend:
             raise RunError("the Dask scheduler was lost. What was processed is kept: run again with --resume.")
         error = future.exception(timeout=30) if future.status == "error" else None
         if isinstance(error, KilledWorker):
-            return Answer(token, lost=WORKER_DIED, worker=str(getattr(error.last_worker, "address", "")))
+            waited = str(error.task) != future.key  # for the processor, which went down with its worker
+            return Answer(
+                token, lost=WORKER_DIED, worker=str(getattr(error.last_worker, "address", "")), blameless=waited
+            )
         if error is None:
             return Answer(token, lost=f"the worker was lost with its result ({future.status})")
         return Answer(token, error=error)

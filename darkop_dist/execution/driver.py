@@ -196,7 +196,7 @@ class Driver:
             self._hear_merge(work, answer)
         elif answer.lost:
             running = self._store.running_on(answer.worker) if answer.worker else set()
-            if running and work.key not in running:  # it only waited there
+            if answer.blameless or (running and work.key not in running):  # it only waited there
                 self._later(work, 1)
                 return
             work.avoid.add(answer.worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        with suppress(OSError):  # a line that did not fit was reported when it was written
+            self._stream.close()
 
     def write(self, entry: LedgerEntry, key: str) -> None:
         """Write a line.
@@ -53,7 +55,10 @@ class Journal:
             self._stream.write(json.dumps({"key": key, **asdict(entry)}) + "\n")
         except OSError as error:
             if error.errno in FULL:
-                raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
+                raise StorageError(
+                    f"{self._path}: cannot be written ({error.strerror}). What was processed is kept: make room and run "
+                    "again with --resume."
+                ) from error
             raise
 
 
