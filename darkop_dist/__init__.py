@@ -16,6 +16,7 @@ import importlib
 _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
     "DarkopExecutor": "darkop_dist.execution.runner",
+    "get_client": "darkop_dist.execution.sites",
     "list_opendata_datasets": "darkop_dist.stages.opendata",
     "load_opendata": "darkop_dist.stages.opendata",
     "run": "darkop_dist.stages.opendata",
@@ -26,6 +27,7 @@ _PLACES = {
 __all__ = [
     "ConformalDetector",
     "DarkopExecutor",
+    "get_client",
     "list_opendata_datasets",
     "load_opendata",
     "run",

@@ -30,7 +30,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> ak.Array:
 
 def test_names_are_there_and_no_others() -> None:
     assert set(dir(do)) == {
-        "ConformalDetector", "DarkopExecutor", "list_opendata_datasets", "load_opendata", "run", "run_processor", "visualize_event",
+        "ConformalDetector", "DarkopExecutor", "get_client", "list_opendata_datasets", "load_opendata", "run",
+        "run_processor", "visualize_event",
     }  # fmt: skip
     assert all(callable(getattr(do, name)) for name in dir(do))
     with pytest.raises(AttributeError, match="has no attribute 'load_opendta'"):

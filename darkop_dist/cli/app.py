@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import chunk, datasets, generate, results, trigger
-from darkop_dist.cli.console import ERR, OUT
+from darkop_dist.cli import check, chunk, datasets, generate, results, trigger
+from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
 
@@ -33,6 +33,7 @@ app.command("limits")(results.limits)
 app.command("report")(results.report)
 app.command("ledger")(results.ledger)
 app.command("chunk")(chunk.chunk)
+app.command("check")(check.check)
 
 DocumentArgument = Annotated[Path, typer.Argument(help="The analysis document (YAML).", metavar="DOCUMENT")]
 
@@ -45,7 +46,8 @@ def top(
     """Dark-sector searches on public LHC data, from collision files to a limit."""
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
     if not verbose:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(is_worth_showing)
     if show_version:
         OUT.print(f"darkop-dist {version()}")
         raise typer.Exit
@@ -101,29 +103,6 @@ def train(
     for signal, auc in card.auc.items():
         OUT.print(f"AUC against {signal}: {auc.value:.3f} +- {auc.uncertainty:.3f}", markup=False)
     OUT.print(f"checkpoint: {trained.directory}", markup=False)
-
-
-@app.command()
-def check(document: DocumentArgument) -> None:
-    """Check a document, its parameters, datasets, files and checkpoint without reading an event."""
-    from darkop_dist.catalogue.files import resolve_files
-    from darkop_dist.config import check_datasets, check_parameters, load_document
-    from darkop_dist.operators.checkpoint import find_checkpoint
-    from darkop_dist.stages.search import cache_directory, check_signal_region, find_records, load_processor
-
-    loaded = load_document(document)
-    processor = load_processor(loaded)
-    check_parameters(loaded, processor.Parameters)
-    check_signal_region(loaded, processor)
-    records = find_records(loaded)
-    check_datasets(loaded, records)
-    for record in records:
-        if record.generated is None:
-            resolve_files(record, document.parent, cache_directory() / "archives")
-    operator = loaded.document.operator
-    if operator is not None and operator.checkpoint is not None:
-        find_checkpoint(operator.checkpoint)
-    OUT.print(f"{document}: no mistake; {len(records)} datasets", markup=False)
 
 
 @app.command()

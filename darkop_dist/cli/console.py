@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -173,6 +174,14 @@ def chosen_tallies(tallies: Sequence[Tally], room: int) -> tuple[list[Tally], st
     hidden_waiting = sum(t.name not in names for t in waiting)
     others += [f"{hidden_waiting} not begun"] if hidden_waiting else []
     return shown, f"of {len(tallies)} datasets {', '.join(others)}" if room > 0 else ""
+
+
+def is_worth_showing(record: logging.LogRecord) -> bool:
+    """Whether a user who has not asked for the libraries' logs sees a record: errors, but not Dask's own.
+
+    A filter and no level: distributed sets the levels of its loggers itself when it is imported.
+    """
+    return record.levelno >= (logging.CRITICAL if record.name.startswith("distributed") else logging.ERROR)
 
 
 @contextmanager

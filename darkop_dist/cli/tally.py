@@ -89,10 +89,18 @@ class Tally:
         return self.bytes / self.seconds(now_s) if self.bytes and self.seconds(now_s) > 0 else None
 
     def left_s(self, now_s: float) -> float | None:
-        """Seconds that the rest will take at the speed so far; None before the first chunk."""
+        """Seconds that the rest will take at the speed so far; None before the first chunk.
+
+        A chunk takes some time for itself and some per event: the mean of what chunks and entries say is used.
+        """
         if self.complete:
             return 0.0
-        return self.left / self._tried * self.seconds(now_s) if self._tried else None
+        tried = self.done - self.earlier
+        if not tried:
+            return None
+        by_chunks = (self.chunks - self.done) / tried
+        by_entries = self.left / self._tried if self._tried else by_chunks
+        return (by_chunks + by_entries) / 2 * self.seconds(now_s)
 
     def closing_line(self, now_s: float) -> str:
         """What was done, how fast, and what went wrong, in one line."""

@@ -153,7 +153,7 @@ KEYS_OF_KIND: dict[str, frozenset[str]] = {
     "htcondor": frozenset(_ANY_JOB | {"disk"}),
     "lsf": frozenset(_ANY_JOB | {"queue"}),
     "gateway": frozenset({"address", "auth", "options", "wait"}),
-    "kubernetes": frozenset({"image", "namespace", "cores", "memory", "wait"}),
+    "kubernetes": frozenset({"image", "namespace", "memory", "wait"}),
 }
 """Which keys of ``execution.cluster`` each kind of site takes."""
 REQUIRED_OF_KIND: dict[str, tuple[str, ...]] = {

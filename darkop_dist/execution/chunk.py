@@ -27,6 +27,7 @@ from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
 from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.weights import generator_weights
+from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.deadline import deadline
 from darkop_dist.execution.faults import Fault, Kind, classify, reason
 from darkop_dist.execution.foreign import ForeignProcessor
@@ -108,6 +109,7 @@ def attempt_chunk(
         UserError: the values of the file cannot be used by this processor at all; no other try or copy would help.
         ChunkError: the processor failed; names the chunk.
     """
+    keep_memory()
     chunk = _copy_of(task.chunk, copy)
     if store is not None and ChunkStore(store).token.exists():
         stored = ChunkStore(store).read("chunks", key)

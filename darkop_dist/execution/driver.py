@@ -41,12 +41,14 @@ class Execution:
         ledger: what became of every chunk.
         merges: when and where results were merged.
         unkept: why results could not be kept for a resume; empty if they were.
+        ended_s: when the merged output was there, the cluster not yet closed, in seconds since 1970.
     """
 
     output: Output | None
     ledger: Ledger
     merges: tuple[MergeSpan, ...] = ()
     unkept: str = ""
+    ended_s: float = 0.0
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Driver:
                     time.sleep(max(self._pause() or 0.0, 0.0))
         entries = tuple(entry for entry in self._entries if entry is not None)
         output = self._checked(entries)
-        return Execution(output, Ledger(entries), tuple(self._merges), self._unkept)
+        return Execution(output, Ledger(entries), tuple(self._merges), self._unkept, time.time())
 
     def _fill(self) -> None:
         """Send what is due, then new chunks, as far as the backend takes them."""

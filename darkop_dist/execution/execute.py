@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.config import Execution as Settings
-from darkop_dist.errors import StorageError
+from darkop_dist.errors import DarkopError, StorageError
+from darkop_dist.events.read import FileFacts
 from darkop_dist.execution.backend import Backend, Inline, Processes, by_value
 from darkop_dist.execution.chunk import Task
 from darkop_dist.execution.driver import Driver, Execution, Progress
 from darkop_dist.execution.journal import changes_since, read_plan, write_plan
 from darkop_dist.execution.keys import run_key
 from darkop_dist.execution.performance import saved_performance_report
+from darkop_dist.execution.plan import FileQuestion, Look, LostFile, look_here
 from darkop_dist.execution.sites import open_client
 from darkop_dist.execution.store import ChunkStore
 
 Say = Callable[[str], None]
 NO_WORKERS_S = 120.0
+FILES_PER_CALL = 16
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,40 @@ def execute(
             return driver.run(watch.progress)
 
 
+@contextmanager
+def cluster_of(settings: Settings, watch: Watch) -> Iterator[Any]:
+    """A client of the cluster that the settings name, for the plan and the run; None where Dask is not used."""
+    if settings.where == "local":
+        yield None
+        return
+    with open_client(settings, say=watch.say) as site:
+        yield site.client
+
+
+def look_on(client: Any) -> Look:
+    """Look at files on the workers of a client, many at a time; in this process without a client.
+
+    A cluster that loses its workers meanwhile does not stop the plan: it is then made here.
+    """
+    if client is None:
+        return look_here
+
+    def look(questions: Sequence[FileQuestion]) -> Sequence[FileFacts | LostFile]:
+        batches = [questions[first : first + FILES_PER_CALL] for first in range(0, len(questions), FILES_PER_CALL)]
+        if len(batches) < 2:
+            return look_here(questions)
+        try:
+            found = client.gather(client.map(look_here, batches, pure=False))
+        except DarkopError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever happened to the workers
+            LOG.warning("the plan is made in the driver, since the workers failed: %s", error)
+            return look_here(questions)
+        return [facts for batch in found for facts in batch]
+
+    return look
+
+
 def _directory(store: Path | None) -> Any:
     if store is not None:
         return nullcontext(store)
@@ -134,7 +173,7 @@ def _backend(
             site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=NO_WORKERS_S
         )
         try:
-            with saved_performance_report(site.client, performance):
+            with saved_performance_report(site.client, performance, say=watch.say):
                 yield dask
         finally:
             dask.close()

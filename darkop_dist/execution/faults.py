@@ -99,7 +99,8 @@ def reason(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.strerror:
         said = error.strerror
     else:
-        first = text.splitlines()[0] if text else ""
+        whole = _comes_from(error, "uproot")  # what it failed to read stands on the lines that follow
+        first = text if whole else text.partition("\n")[0]
         said = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return QUERY.sub(r"\1", " ".join(said.split()))[:LONGEST_REASON]
 

@@ -104,7 +104,7 @@ class Closure:
     def loss(self) -> str:
         """What was lost, in words.
 
-        >>> Closure("mc", 2, 9, 2, 900, 800, 100, 1, None, None, 0).loss
+        >>> Closure("mc", 2, 9, 3, 900, 800, 100, 1, None, None, 0).loss
         '100 of 900 entries in 2 chunks, and 1 file whose entries nobody knows'
         """
         chunks = self.failed - self.files_lost

@@ -129,20 +129,24 @@ def _advice_on_waiting(timeline: Timeline, mean_s: float) -> str:
     if timeline.retried:
         return f"{timeline.retried} of {timeline.chunks} chunks needed several attempts, whose time counts here"
     if mean_s < SHORT_CHUNK_S:
+        pause = _duration(timeline.total.waiting_s / timeline.chunks)
         return (
-            f"a chunk takes {_duration(mean_s)}, and handing it out takes as long; larger chunks "
+            f"a chunk takes {_duration(mean_s)}, and {pause} pass before its worker begins the next one; larger chunks "
             "(execution.chunk_events) would help most"
         )
     return "the driver or the network hands out chunks too slowly; look at the Dask report"
 
 
 def _advice_on_balance(timeline: Timeline, mean_s: float) -> str:
-    longest = max(span.wall_s for lane in timeline.spans.values() for span in lane)
+    longest_s = max((span.wall_s for lane in timeline.spans.values() for span in lane), default=0.0)
     if timeline.chunks < 3 * timeline.workers:
         have = f"there were {timeline.chunks} chunks for {timeline.workers} workers"
         return f"{have}; smaller chunks (execution.chunk_events) or fewer workers would help most"
+    after_s = timeline.wall_s - max(lane[-1].stop_s for lane in timeline.spans.values())
+    if after_s > longest_s:
+        return f"the result was there {_duration(after_s)} after the last chunk; look at what the driver did then"
     return (
-        f"the longest chunk took {_duration(longest)}, the mean one {_duration(mean_s)}; smaller chunks "
+        f"the longest chunk took {_duration(longest_s)}, the mean one {_duration(mean_s)}; smaller chunks "
         "(execution.chunk_events) would help most"
     )
 

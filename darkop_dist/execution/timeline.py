@@ -18,8 +18,8 @@ SCHEMA = "darkop.timeline/1"
 OVERLAP_S = 0.01
 """Two spans of one process may overlap by this much: they are timed with another clock than the one that dates them."""
 
-NO_WORK_S = 1e-3
-"""A chunk that failed sooner was given up without having been tried, or with its worker."""
+NO_WORK_S = 0.05
+"""A chunk that the driver gave up sooner was never tried, or was lost with its worker."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def timeline_of(entries: Iterable[LedgerEntry], clock: RunClock) -> Timeline:
         entries: the ledger; chunks that had ended when this pass began came from an earlier one and are left out.
         clock: the pass.
     """
-    timed = [entry for entry in entries if _was_tried(entry)]
+    timed = [entry for entry in entries if _was_tried(entry, clock.driver)]
     ours = [entry for entry in timed if entry.started_s + entry.wall_s > clock.began_s]
     by_worker: dict[str, list[Span]] = {}
     for entry in ours:
@@ -196,8 +196,10 @@ def timeline_of(entries: Iterable[LedgerEntry], clock: RunClock) -> Timeline:
     )
 
 
-def _was_tried(entry: LedgerEntry) -> bool:
-    return entry.started_s > 0 and (entry.status in ("done", "retried") or entry.wall_s > NO_WORK_S)
+def _was_tried(entry: LedgerEntry, driver: str) -> bool:
+    if entry.started_s <= 0 or entry.status == "skipped":
+        return False
+    return entry.status != "failed" or entry.worker != driver or entry.wall_s > NO_WORK_S
 
 
 def _chunk_span(entry: LedgerEntry, began_s: float) -> Span:

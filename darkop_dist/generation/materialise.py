@@ -67,7 +67,7 @@ def materialise(
     if request is None:
         return record
     plan_parts(request.process, request.events, seed=request.seed, settings=request.settings)
-    file = cache / f"{request.process}-{cache_key(request)[:20]}.root"
+    file = _place(request, cache)
     found = _whole(file, request.events)
     if found is None:
         generate(
@@ -94,6 +94,20 @@ def materialise(
             "provenance": f"{record.provenance.rstrip('. ')}. {made}" if record.provenance else made,
         }
     )
+
+
+def is_materialised(record: DatasetRecord, cache: Path) -> bool:
+    """Whether the cache has the events of a record, so that ``materialise`` generates none.
+
+    Raises:
+        UnknownNameError: no such process.
+    """
+    request = record.generated
+    return request is None or _whole(_place(request, cache), request.events) is not None
+
+
+def _place(request: GeneratedBy, cache: Path) -> Path:
+    return cache / f"{request.process}-{cache_key(request)[:20]}.root"
 
 
 def _normalisation(file: Path) -> Normalisation:

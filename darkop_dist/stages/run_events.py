@@ -11,6 +11,8 @@ import numpy as np
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.execution import Chunk, Ledger, Task, Watch, execute, plan_chunks
+from darkop_dist.execution.execute import cluster_of, look_on
+from darkop_dist.execution.plan import Look, look_here
 from darkop_dist.execution.timeline import RunClock
 from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
@@ -60,15 +62,24 @@ def run_events(
         ChunkError: the processor failed.
     """
     processor = search.processor(search_settings(search), scorer)
-    tasks = plan_tasks(search, scorer.fingerprint if scorer else None)
-    planned([task.chunk for task in tasks])
     stores = () if earlier is None else (earlier.chunks,)
     watch = watch or Watch()
-    settings, began_s = search.document.execution, time.time()
-    result = execute(
-        tasks, processor, settings, store=run.chunks, earlier=stores, watch=watch, performance=run.performance
-    )
-    RunClock(began_s, time.time(), settings.workers, result.merges, worker_name()).save(run.timeline)
+    settings = search.document.execution
+    with cluster_of(settings, watch) as client:
+        tasks = plan_tasks(search, scorer.fingerprint if scorer else None, look_on(client))
+        planned([task.chunk for task in tasks])
+        began_s = time.time()
+        result = execute(
+            tasks,
+            processor,
+            settings,
+            store=run.chunks,
+            earlier=stores,
+            watch=watch,
+            client=client,
+            performance=run.performance,
+        )
+    RunClock(began_s, result.ended_s, settings.workers, result.merges, worker_name()).save(run.timeline)
     if result.unkept:
         watch.say(f"results that cannot be packed were not kept for a resume: {result.unkept}")
     fingerprint = scorer.fingerprint if scorer else None
@@ -84,17 +95,18 @@ def run_events(
     return EventsResult(result.ledger, load_histograms(run.histograms))
 
 
-def plan_tasks(search: Search, fingerprint: str | None) -> tuple[Task, ...]:
+def plan_tasks(search: Search, fingerprint: str | None, look: Look = look_here) -> tuple[Task, ...]:
     """The chunks of a search, each with what a worker needs.
 
     Args:
         search: the search.
         fingerprint: of the operator; None without one.
+        look: opens the files; in this process by default.
     """
     execution = search.document.execution
     whole = bool(getattr(search.processor, "whole_files", False))
     plan = plan_chunks(
-        search.datasets, chunk_events=execution.chunk_events, whole_files=whole, retries=execution.retries
+        search.datasets, chunk_events=execution.chunk_events, whole_files=whole, retries=execution.retries, look=look
     )
     records = {record.name: record.model_copy(update={"files": ()}) for record in search.records}
     return tuple(
@@ -145,10 +157,13 @@ def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | 
 
 
 def data_fraction(records: Any, ledger: Ledger) -> float:
-    """Fraction of the entries of collision data that was processed; 1 without collision data."""
+    """Fraction of the entries of collision data that was processed; 1 without collision data.
+
+    A lost file of which nobody knows how many entries it holds counts as one of average size.
+    """
     names = {record.name for record in records if record.kind == "data"}
     closures = [closure for closure in ledger.closure() if closure.dataset in names]
-    expected = sum(closure.expected for closure in closures)
+    expected = sum(found.expected * found.files / max(found.files - found.files_lost, 1) for found in closures)
     return sum(closure.processed for closure in closures) / expected if expected else 1.0
 
 

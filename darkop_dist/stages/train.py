@@ -99,7 +99,7 @@ def train_operator(search: Search, directory: Path, *, name: str, say: Say = lam
             str(search.loaded.source), "trains no operator", "Add operator.train, see jobs/cylinder_fno_v1.yml."
         )
     training = operator.train
-    spec = _input_spec(training)
+    spec = training_input(training)
     background = dataset_names(search.records, training.datasets)
     sample = _collect(search, background, spec, TRAIN)
     if not len(sample):
@@ -208,7 +208,8 @@ def _part_of(rule: SplitRule, chunk: Chunk, events: ak.Array) -> npt.NDArray[np.
     return rule.assign(chunk.dataset, chunk.label, np.asarray(ak.to_numpy(events["entry"])))
 
 
-def _input_spec(training: Training) -> ModelInput:
+def training_input(training: Training) -> ModelInput:
+    """The model input that a training asks for: columns for the density, fields for cylinder operators."""
     if training.model == "density":
         transforms: dict[str, JsonValue] = {n: training.transforms.get(n, "identity") for n in training.columns}
         words = ", ".join(f"log({name})" if transforms[name] == "log" else name for name in training.columns)

@@ -236,17 +236,6 @@ def test_a_signal_region_that_would_not_be_applied(
     assert "signal_region: ZPrime cannot cut on masss: must use its columns mtt, mu_pt, mu_abseta" in error
 
 
-def test_check_finds_missing_files_and_checkpoints(darkop: Command, document: Path, tmp_path: Path) -> None:
-    (tmp_path / "signal.csv").rename(tmp_path / "elsewhere.csv")
-    code, error = darkop("check", document)
-    assert (code, "signal.csv" in error) == (2, True)
-    (tmp_path / "elsewhere.csv").rename(tmp_path / "signal.csv")
-    body = json.loads(document.read_text()) | {"operator": {"checkpoint": "cylinder-fno-v2"}}
-    document.write_text(json.dumps(body))
-    code, error = darkop("check", document)
-    assert (code, "Did you mean cylinder-fno-v1" in error) == (2, True)
-
-
 def test_train_without_training_and_loss_of_an_unknown_dataset(darkop: Command, document: Path, tmp_path: Path) -> None:
     code, error = darkop("train", document, "--output", tmp_path / "model")
     assert (code, "trains no operator" in error) == (2, True)

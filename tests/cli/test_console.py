@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from darkop_dist.cli.console import MOST_LINES, TerminalMonitor, bar_table, monitored
+from darkop_dist.cli.console import MOST_LINES, TerminalMonitor, bar_table, is_worth_showing, monitored
 from darkop_dist.cli.tally import Tally, by_dataset
 from darkop_dist.execution import Chunk, ChunkResult, LedgerEntry
 
@@ -160,6 +161,14 @@ def test_a_run_that_stops_early_says_how_far_it_came() -> None:
     with pytest.raises(RuntimeError, match="stop"), monitored(Console(file=out, width=160)) as monitor:
         some_of(monitor, plan(1, 5))
     assert out.getvalue().startswith("1 of 5 chunks, 1000 events in")
+
+
+def test_errors_are_shown_but_not_what_dask_says_of_itself() -> None:
+    levels = {"distributed.scheduler": logging.ERROR, "uproot": logging.ERROR, "distributed": logging.CRITICAL}
+    shown = {
+        name: is_worth_showing(logging.LogRecord(name, level, "", 0, "", (), None)) for name, level in levels.items()
+    }
+    assert shown == {"distributed.scheduler": False, "uproot": True, "distributed": True}
 
 
 def some_of(monitor: TerminalMonitor, chunks: list[Chunk]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -17,8 +16,6 @@ import pytest
 from distributed import Client, LocalCluster
 
 from darkop_dist.execution.performance import saved_performance_report
-
-LOGGER = "darkop_dist.execution.performance"
 
 
 def work(seconds: float) -> float:
@@ -86,19 +83,20 @@ def test_workers_that_die_do_not_hold_it_up(client: Client, tmp_path: Path) -> N
     assert "Dask Performance Report" in (tmp_path / "r.html").read_text()
 
 
-def test_a_place_that_cannot_be_written_is_said(
-    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, LOGGER), saved_performance_report(client, tmp_path / "absent" / "r.html"):
+def test_a_place_that_cannot_be_written_is_said(client: Client, tmp_path: Path) -> None:
+    said: list[str] = []
+    with saved_performance_report(client, tmp_path / "absent" / "r.html", say=said.append):
         pass
-    assert "was not written (OutputError" in caplog.text
+    assert len(said) == 1
+    assert "was not written (OutputError" in said[0]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_scheduler_that_is_gone_is_said(client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, LOGGER), saved_performance_report(client, tmp_path / "r.html"):
+def test_a_scheduler_that_is_gone_is_said(client: Client, tmp_path: Path) -> None:
+    said: list[str] = []
+    with saved_performance_report(client, tmp_path / "r.html", say=said.append):
         client.close()
-    assert "the scheduler is gone" in caplog.text
+    assert said == ["the Dask performance report was not written: the scheduler is gone"]
 
 
 def test_nothing_is_written_after_an_interruption(client: Client, tmp_path: Path) -> None:

@@ -91,6 +91,19 @@ def test_workers_that_die_lose_nothing(
     assert output["events"] == 1000
 
 
+@pytest.mark.parametrize("on_dask", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_item_that_hangs_is_ended_and_tried_again(
+    others: ModuleType, muon_files: tuple[str, ...], client: Client, tmp_path: Path, on_dask: Any
+) -> None:
+    timeout_s = 10.0 if on_dask else 3.0  # a worker that begins anew needs some seconds for its first item
+    executor = DarkopExecutor(client=client if on_dask else None, timeout_s=timeout_s, status=False)
+    output = runner(executor)({"mc": [muon_files[0]]}, others.Troubled(tmp_path, "hang"), treename="Events")
+    assert output["events"] == 1000
+    (again,) = [entry for entry in executor.ledger.entries if entry.status == "retried"]
+    assert again.attempts == 2
+    assert f"hung: not done after {timeout_s:g} s" in again.reason
+
+
 @pytest.mark.parametrize("on_dask", [False, True])
 def test_what_is_lost_is_said(
     others: ModuleType, muon_files: tuple[str, ...], client: Client, tmp_path: Path, on_dask: Any

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -21,6 +21,7 @@ Make = Callable[..., Timeline]
 BOX = st.floats(0.0, 50.0, allow_subnormal=False)
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.float64, st.integers(0, 30), elements=BOX), st.integers(1, 20), st.floats(0.5, 60.0))
 def test_busy_workers_are_counted_right(starts: np.ndarray, bins: int, end: float) -> None:
     """Against the overlap of every piece with every bin, one by one."""

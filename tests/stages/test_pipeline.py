@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def test_all_files_of_the_run_directory_exist(run: RunDirectory) -> None:
     files = (
         run.document, run.ledger, run.histograms, run.cutflow, run.candidates, run.displays, run.calibration,
         run.workspace, run.limits, run.provenance, run.report / "index.html", run.checkpoint / "card.json",
+        run.timeline,
     )  # fmt: skip
     assert [file.name for file in files if not file.exists()] == []
     assert [path.name for path in run.path.parent.iterdir() if path.name.startswith(".")] == []
@@ -99,6 +101,12 @@ def test_stages_run_again_from_the_directory(run: RunDirectory) -> None:
     assert "mu <" in headlines(run)[0]
 
 
+def test_the_page_says_what_limits_the_run(run: RunDirectory) -> None:
+    page = (run.report / "index.html").read_text()
+    assert re.search(r'<img src="img/\d+-timeline.svg" alt="\d+% of the worker&#39;s time', page)
+    assert "performance report" not in page
+
+
 def test_two_runs_are_equal(run: RunDirectory, write_search: Write, tmp_path: Path) -> None:
     other = run_search(Request(write_search(tmp_path), tmp_path / "result"))
     assert load_histograms(other.histograms).histograms["mtt"] == load_histograms(run.histograms).histograms["mtt"]
@@ -117,6 +125,10 @@ def test_dask_gives_the_same_to_the_last_bit(run: RunDirectory, write_search: Wr
     assert ours.score_counts.view(flow=True).tobytes() == theirs.score_counts.view(flow=True).tobytes()
     assert load_candidates(other.candidates).equals(load_candidates(run.candidates))
     assert load_context(other).ledger.digest == load_context(run).ledger.digest
+    assert "Dask Performance Report" in other.performance.read_text()
+    page = (other.report / "index.html").read_text()
+    assert '<a href="../dask-report.html">' in page
+    assert "of the 2 workers&#39; time" in page
 
 
 def test_alpha_below_the_floor_is_refused(write_search: Write, tmp_path: Path) -> None:
@@ -189,6 +201,9 @@ def test_an_open_ledger_keeps_the_events_for_later(write_search: Write, tmp_path
         run_search(Request(document, tmp_path / "result"))
     kept = RunDirectory(tmp_path / "result")
     assert load_context(kept).ledger.closure()[0].lost == 800
+    page = (kept.report / "index.html").read_text()
+    assert "the storage does not answer" in page
+    assert re.search(r"<figcaption>\d+% of the worker&#39;s time", page)
     assert not kept.limits.exists()
 
 

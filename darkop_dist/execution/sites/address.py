@@ -30,7 +30,7 @@ def start(execution: Execution) -> Iterator[Site]:
     security = security_of(section.tls) if encrypted and section.tls is not None else None
     try:
         client = Client(address, timeout=CONNECT_S, security=security, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, MemoryError) as error:  # what others say is read as sizes of messages
         reason = _why(place, security) or f"{type(error).__name__}: {error}"
         raise RunError(
             f"no Dask scheduler answers at {execution.where}: {reason}. Start one (see jobs/scheduler.sh), correct the "

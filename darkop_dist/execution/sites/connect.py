@@ -6,7 +6,7 @@ import atexit
 import importlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +17,9 @@ from darkop_dist.errors import DocumentError, MissingExtraError, RunError
 from darkop_dist.execution.sites.environment import check_environment
 from darkop_dist.execution.sites.site import Site, SiteClient
 
-STEP_S = 15.0
+GIVEN_WAIT_S = 30.0
+STEP_S = 1.0
+SAY_EVERY_S = 15.0
 _FILES = {"local": "local", "dask": "local", "address": "address"}
 
 
@@ -47,7 +49,11 @@ def open_client(
     """
     if client is not None:
         site = Site(
-            client, owned=False, restarts=None, wait_s=30.0, remedy="Give the client workers: client.cluster.scale(1)."
+            client,
+            owned=False,
+            restarts=None,
+            wait_s=GIVEN_WAIT_S,
+            remedy="Give the client workers: client.cluster.scale(1).",
         )
         yield _ready(site, "given", say)
         return
@@ -70,8 +76,9 @@ def _started(start: Callable[[Execution], Any], execution: Execution) -> Iterato
         try:
             site: Site = stack.enter_context(start(execution))
         except ModuleNotFoundError as error:
-            extra = "execution" if error.name in {"dask", "distributed", "cloudpickle"} else "sites"
-            raise MissingExtraError(error.name or "dask", extra) from error
+            module = (error.name or "dask").partition(".")[0]
+            extra = "execution" if module in {"dask", "distributed", "cloudpickle"} else "sites"
+            raise MissingExtraError(module, extra) from error
         yield site
 
 
@@ -80,14 +87,12 @@ def _ready(site: Site, kind: str, say: Callable[[str], None]) -> SiteClient:
     for difference in check_environment(site.client):
         say(f"the workers' environment differs: {difference}")
     restarts = _have_nannies(site.client) if site.restarts is None else site.restarts
-    link = None
-    with suppress(KeyError, AttributeError, TypeError):  # a scheduler without a dashboard has no such service
-        link = site.client.dashboard_link
-    return SiteClient(site.client, kind, link, site.owned, restarts)
+    return SiteClient(site.client, kind, site.client.dashboard_link, site.owned, restarts)
 
 
 def _wait_for_worker(site: Site, kind: str, say: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + site.wait_s
+    began = told = time.monotonic()
+    deadline = began + site.wait_s
     while True:
         failure = site.failure()
         if failure is not None:
@@ -96,8 +101,11 @@ def _wait_for_worker(site: Site, kind: str, say: Callable[[str], None]) -> None:
         try:
             site.client.wait_for_workers(1, timeout=max(min(STEP_S, left), 0.1))
         except TimeoutError as error:
-            known = site.pending()
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now < min(deadline, told + SAY_EVERY_S):
+                continue
+            told, known = now, site.pending()
+            if now >= deadline:
                 raise RunError(
                     f"no Dask worker came within {site.wait_s:g} s ({kind}).{' ' * bool(known)}{known} {site.remedy}"
                 ) from error

@@ -79,8 +79,12 @@ def _differences(client: Any) -> Iterator[Difference]:
     for package, parts in PARTS_THAT_MUST_AGREE.items():
         here = _version_here(package)
         if here != ABSENT:
-            versions = client.run(metadata.version, package, on_error="return")
-            there = {address: version if isinstance(version, str) else ABSENT for address, version in versions.items()}
+            answers = client.run(metadata.version, package, on_error="return")
+            there = {
+                address: ABSENT if isinstance(answer, metadata.PackageNotFoundError) else answer
+                for address, answer in answers.items()
+                if isinstance(answer, str | metadata.PackageNotFoundError)  # else the worker has left meanwhile
+            }
             yield from _compare(package, here, there, names, parts=parts)
 
 
