@@ -55,7 +55,7 @@ class Stored:
     @property
     def packed(self) -> Packed:
         """The output."""
-        return Packed.from_bytes(bytes(self.data))
+        return Packed.from_bytes(self.data, checked=True)
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ def join_candidates(parts: Sequence[Candidates]) -> Candidates:
     """All of them together, cut down to the highest scores; the same as adding one after the other, faster."""
     first = parts[0]
     tables = [part.table for part in parts if part.table.num_rows]
-    alike = all(table.schema.equals(tables[0].schema) for table in tables)
-    joined = pa.concat_tables(tables, promote_options="none" if alike else "default") if tables else first.table
+    try:
+        joined = pa.concat_tables(tables) if tables else first.table
+    except pa.ArrowInvalid:  # columns differ
+        joined = pa.concat_tables(tables, promote_options="default")
     return Candidates(_highest(joined, first.most), first.most)
 
 

@@ -2,8 +2,8 @@
 
 Each result is of one of 5 datasets and has 20 observables of 50 bins x 3 variations x 3 regions with weights, score counts
 of 100 bins x 3 regions x 3 splits, a cutflow of 8 steps, a note, and 100 candidates in each of 3 regions. 2000 different
-results are written; hard links make them 100 000 paths in a tree of directories, so the disk is read from memory. They
-merge as a run merges them: from files, through a tree of fan-in 32 whose nodes are files, in one process.
+results are written; hard links make them 100 000 files of a store, so the disk is mostly read from memory. They merge as a
+run merges them, from the store and back to it through the tree of fan-in 32, in one process.
 
 Run with: pytest tests/benchmarks/test_merge_speed.py --benchmark-only -s
 """
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from darkop_dist.execution.store import ChunkStore
 from darkop_dist.histograms import Observable, OutputBuilder, candidates_of
 from darkop_dist.histograms.packed import Packed, pack, unpack
 from darkop_dist.histograms.packed.container import raw_bytes
@@ -32,32 +34,25 @@ REGIONS = ("signal", "one muon", "two muons")
 VARIATIONS = ("nominal", "jet_energy_scale_up", "jet_energy_scale_down")
 SPLITS = ("train", "calibrate", "check")
 BINS, SCORE_BINS, MOST = 50, 100, 100
-DISTINCT, LINKS = 2000, 50
-PER_FOLDER = 1000
+DISTINCT, LINKS = 2000, 50  # links of one file lie in one place
 
 MERGE = """
-import json, resource, sys, time
+import hashlib, json, resource, sys, time
 from pathlib import Path
-from darkop_dist.histograms.packed import Packed, merge
+from darkop_dist.execution.merge import merge_results
+from darkop_dist.execution.tree import MergeTree, Ref
 
-FAN_IN = 32
-folder, target = Path(sys.argv[1]), Path(sys.argv[2])
-paths = [f"{folder}/{number // 1000:03d}/{number:06d}" for number in range(int(sys.argv[3]))]
-
-def read(path):
-    with open(path, "rb") as file:
-        return Packed.from_bytes(file.read(), path)
-
-start, cpu, level = time.perf_counter(), time.process_time(), 0
-while len(paths) > 1:
-    nodes = []
-    for first in range(0, len(paths), FAN_IN):
-        node = target / f"{level}-{first // FAN_IN}"
-        node.write_bytes(merge(read(path) for path in paths[first : first + FAN_IN]).to_bytes())
-        nodes.append(str(node))
-    paths, level = nodes, level + 1
+store, count = Path(sys.argv[1]), int(sys.argv[2])
+start, cpu = time.perf_counter(), time.process_time()
+tree = MergeTree(count)
+for number in range(count):
+    job = tree.complete(0, number, Ref(hashlib.sha256(str(number).encode()).hexdigest(), leaf=True))
+    while job is not None:
+        merged = merge_results(job, store, 256)
+        assert not merged.missing and not merged.problem, merged
+        job = tree.complete(job.level, job.group, Ref(job.key, leaf=False))
 spent = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-print(json.dumps({**spent, "result": paths[0], "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({**spent, "key": tree.root.key, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 
 
@@ -76,7 +71,7 @@ def template(dataset: str) -> Packed:
         for step in range(8):
             builder.cut(region, f"step {step}", np.ones(1))
     builder.note("something", 1)
-    return pack(builder.output())
+    return pack({"output": builder.output(), "entries": {dataset: 1}})
 
 
 def candidates(rng: np.random.Generator, dataset: str, name: str) -> tuple[Any, np.ndarray]:
@@ -102,21 +97,20 @@ class Written:
         self.numbers: dict[str, dict[str, np.ndarray]] = {}
         self.scores: dict[str, list[np.ndarray]] = {dataset: [] for dataset in DATASETS}
         self.nbytes = 0
-        for number in range(DISTINCT * LINKS // PER_FOLDER):
-            (folder / f"{number:03d}").mkdir(parents=True)
+        store = ChunkStore(folder)
         for number in range(DISTINCT):
             # Chunks of one dataset follow each other, as in a plan, but for every tenth: datasets also meet in one node.
-            dataset = DATASETS[number % 5 if number % 10 == 0 else number * 5 // DISTINCT]
+            dataset = DATASETS[number // 10 % 5 if number % 10 == 0 else number * 5 // DISTINCT]
             data = self._result(rng, dataset, f"{number}.root").to_bytes()
             self.nbytes += len(data) * LINKS
-            first = self._path(folder, number)
-            first.write_bytes(data)
-            for link in range(1, LINKS):
-                os.link(first, self._path(folder, link * DISTINCT + number))
-
-    @staticmethod
-    def _path(folder: Path, number: int) -> Path:
-        return folder / f"{number // PER_FOLDER:03d}" / f"{number:06d}"
+            places = [
+                store.place("chunks", sha256(str(link * DISTINCT + number).encode()).hexdigest())
+                for link in range(LINKS)
+            ]
+            store.write("chunks", places[0].name, {}, data)
+            for place in places[1:]:
+                place.parent.mkdir(exist_ok=True)
+                os.link(places[0], place)
 
     def _result(self, rng: np.random.Generator, dataset: str, name: str) -> Packed:
         """Half of the cells filled. Sums of weights have 34 bits, so that 100 000 of them add exactly in any order."""
@@ -131,9 +125,12 @@ class Written:
         self.scores[dataset].append(scores)
         return replace(empty, numbers=numbers, joined=(raw_bytes(pack_payload(kept)),))
 
-    def check(self, output: dict[str, Any]) -> None:
+    def check(self, content: dict[str, Any]) -> None:
+        output = content["output"]
         for dataset, numbers in self.numbers.items():
             expected = unpack(replace(self.templates[dataset], numbers=numbers))
+            assert content["entries"][dataset] == expected["entries"][dataset]
+            expected = expected["output"]
             pairs = [(output["histograms"][name], histogram) for name, histogram in expected["histograms"].items()]
             for found, wanted in [*pairs, (output["score_counts"], expected["score_counts"])]:
                 assert list(found.axes[1]) == list(wanted.axes[1])
@@ -159,13 +156,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Written]:
 
 
 @pytest.mark.benchmark(group="merge 100 000 results")
-def test_merge_of_100_000_results(benchmark: BenchmarkFixture, written: tuple[Path, Written], tmp_path: Path) -> None:
+def test_merge_of_100_000_results(benchmark: BenchmarkFixture, written: tuple[Path, Written]) -> None:
     folder, expected = written
 
     def merge_all() -> dict[str, Any]:
-        command = [sys.executable, "-c", MERGE, str(folder), str(tmp_path), str(DISTINCT * LINKS)]
+        command = [sys.executable, "-c", MERGE, str(folder), str(DISTINCT * LINKS)]
         return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
     spent = benchmark.pedantic(merge_all, rounds=1)
-    expected.check(unpack(Packed.from_bytes(Path(spent["result"]).read_bytes())))
+    merged = ChunkStore(folder).read("nodes", spent["key"])
+    assert merged is not None
+    expected.check(unpack(merged.packed))
     benchmark.extra_info.update(spent, gb=expected.nbytes / 1e9)
+    assert spent["mb"] < 1000

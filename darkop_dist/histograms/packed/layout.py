@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from darkop_dist.histograms.packed.structure import (
 
 Places = npt.NDArray[np.int64]
 _LONG_RUN = 12
+_PLANS_MOST = 4096
 
 
 class OnlyObjectsError(Exception):
@@ -69,49 +71,43 @@ class Plan:
     second_joined: tuple[int, ...]
 
 
+_plans: OrderedDict[tuple[bytes, bytes], Plan | None] = OrderedDict()
+_sums: WeakValueDictionary[bytes, Structure] = WeakValueDictionary()
+
+
 def plan_of(first: Structure, second: Structure) -> Plan:
     """How to add the second to the first.
 
     Raises:
         OnlyObjectsError: they can only be added as objects.
     """
-    found = _plan(first.digest, second.digest, _Pair(first, second))
+    pair = first.digest, second.digest
+    if pair not in _plans:
+        _plans[pair] = _plan(first, second)
+        if len(_plans) > _PLANS_MOST:
+            _plans.popitem(last=False)
+    found = _plans[pair]
     if found is None:
         raise OnlyObjectsError
     return found
 
 
-class _Pair:
-    """Carries two structures past the cache, which goes by their digests alone."""
-
-    def __init__(self, first: Structure, second: Structure) -> None:
-        self.first, self.second = first, second
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Pair)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=512)
-def _plan(_first: bytes, _second: bytes, pair: _Pair) -> Plan | None:
+def _plan(first: Structure, second: Structure) -> Plan | None:
     layout = _Layout()
     try:
-        root = layout.both(pair.first.root, pair.second.root)
+        root = layout.both(first.root, second.root)
     except OnlyObjectsError:
         return None
     structure = structure_of(root)
-    if structure.digest == pair.first.digest:
-        structure = pair.first
-    grows = set(structure.sizes) != set(pair.first.sizes) or any(
+    structure = first if structure.digest == first.digest else _sums.setdefault(structure.digest, structure)
+    grows = set(structure.sizes) != set(first.sizes) or any(
         not _stays(layout.first[name], size) for name, size in structure.sizes.items()
     )
     return Plan(
         structure,
         grows,
-        {name: _move(layout.first[name]) for name in pair.first.sizes} if grows else {},
-        {name: _move(layout.second[name]) for name in pair.second.sizes},
+        {name: _move(layout.first[name]) for name in first.sizes} if grows else {},
+        {name: _move(layout.second[name]) for name in second.sizes},
         {name: tuple(ranges) for name, ranges in layout.relaid.items()},
         _payloads(layout.first_joined),
         _payloads(layout.second_joined),
@@ -187,10 +183,9 @@ class _Layout:
         if one.axes == two.axes:
             return self._placed(replace(total, start=one.start), two)
         start, shape = self.at[one.bucket], total.shape
-        places = np.arange(total.size).reshape(shape) + start
         for side, cells in ((self.first, one), (self.second, two)):
-            index = [_bins(old, new) for old, new in zip(cells.axes, merged, strict=True)]
-            side[cells.bucket].append((cells.start, places[np.ix_(*index, np.arange(shape[-1]))].reshape(-1)))
+            bins = tuple(_bins(old, new) for old, new in zip(cells.axes, merged, strict=True))
+            side[cells.bucket].append((cells.start, _cells(shape, bins) + start))
         self.relaid[one.bucket].append((start, start + total.size))
         return self._advance(total)
 
@@ -220,11 +215,21 @@ def _merged_axis(one: Axis, two: Axis) -> Axis:
     return replace(one, categories=categories, extent=len(categories))
 
 
-def _bins(old: Axis, new: Axis) -> Places:
+def _bins(old: Axis, new: Axis) -> tuple[int, ...] | None:
+    """Where the categories of an axis are in the sum; None if the axis is the same there."""
     if old == new or old.categories is None or new.categories is None:
-        return np.arange(old.extent)
+        return None
     place = {name: number for number, name in enumerate(new.categories)}
-    return np.array([place[name] for name in old.categories], np.int64)
+    return tuple(place[name] for name in old.categories)
+
+
+@lru_cache(maxsize=64)
+def _cells(shape: tuple[int, ...], bins: tuple[tuple[int, ...] | None, ...]) -> Places:
+    """Places of cells in a histogram of a shape; the same for all observables with as many bins."""
+    index = [
+        np.arange(size) if one is None else np.array(one, np.int64) for size, one in zip(shape, bins, strict=False)
+    ]
+    return np.arange(np.prod(shape)).reshape(shape)[np.ix_(*index)].reshape(-1)
 
 
 def _in_order(found: list[tuple[int, Places]]) -> Places:
