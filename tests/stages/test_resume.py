@@ -228,7 +228,9 @@ def test_a_bug_names_the_command_that_reruns_its_chunk(write_search: Write, tmp_
         "        return super().process(events)\n"
     )
     document = in_parts(write_search(tmp_path, processor="buggy.py:Buggy", operator=None, anomaly_detection=None))
-    with pytest.raises(ChunkError, match=r"background-04\.csv[\s\S]*ZeroDivisionError[\s\S]*darkop chunk .* --debug") as bug:
+    with pytest.raises(
+        ChunkError, match=r"background-04\.csv[\s\S]*ZeroDivisionError[\s\S]*darkop chunk .* --debug"
+    ) as bug:
         run_search(Request(document, tmp_path / "out"))
     with pytest.raises(ChunkError, match="ZeroDivisionError") as again:
         rerun_chunk(document, bug.value.index, output=tmp_path / "out")
