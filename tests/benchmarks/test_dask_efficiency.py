@@ -177,7 +177,7 @@ def numbered(tasks: list[Task]) -> list[Task]:
     return [dataclasses.replace(task, chunk=chunk) for task, chunk in zip(tasks, chunks, strict=True)]
 
 
-@pytest.mark.benchmark(group="mono-jet over 500 k events, five ways in turns")
+@pytest.mark.benchmark(group="mono-jet over 500 k events, four ways in turns")
 def test_dask_wastes_no_core(
     benchmark: BenchmarkFixture, tasks: list[Task], processor: Any, capsys: pytest.CaptureFixture
 ) -> None:

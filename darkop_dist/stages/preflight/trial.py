@@ -18,6 +18,7 @@ from darkop_dist.histograms.packed import Packed, unpack
 FIRST_EVENTS = 100
 FILES_TRIED = 50
 LONG_ENOUGH_S = 0.4
+PATIENCE_S = 6.0
 SIZES = (250, 1_000, 4_000, 16_000, 64_000, 250_000)
 TRACED_EVENTS = 8_000
 TRACED_S = 0.5
@@ -119,16 +120,25 @@ def measure_cost(trial: Trial, processor: Any, chunk_events: int) -> Cost:
     samples = [_Sample(0, 0.0, _resident(), 0)]
     for events in sorted({min(size, most) for size in SIZES}):
         samples.append(_timed(trial, processor, events))
-        if samples[-1].seconds > LONG_ENOUGH_S and len(samples) > 2:
+        if _is_long_enough(samples):
             break
     last, previous = samples[-1], samples[-2]
-    event_s = max(last.seconds - previous.seconds, 0.0) / (last.events - previous.events)
+    event_s = (last.seconds - previous.seconds) / (last.events - previous.events)
+    if event_s <= 0.0:  # a chunk's fixed cost and noise hide that of the events: an upper bound then
+        event_s = last.seconds / last.events
     grown = max(last.peak_bytes - previous.peak_bytes, 0) / (last.events - previous.events)
     traced_events = max(min(last.events, TRACED_EVENTS, int(TRACED_S / (event_s or 1e-9))), min(last.events, 200))
     event_bytes = max(grown, _traced_bytes(trial, processor, traced_events))
     base = max(round(last.peak_bytes - event_bytes * last.events), samples[0].peak_bytes)
     fixed_s = max(last.seconds - event_s * last.events, 0.0)
     return Cost(last.events, fixed_s, event_s, base, event_bytes, last.packed_bytes)
+
+
+def _is_long_enough(samples: list[_Sample]) -> bool:
+    """The last sample takes its time for its events, not for what any chunk costs; or patience ends."""
+    first, last = samples[1].seconds, samples[-1].seconds
+    whole = sum(sample.seconds for sample in samples)
+    return whole > PATIENCE_S or (len(samples) > 2 and last > max(LONG_ENOUGH_S, 2 * first))
 
 
 @dataclass(frozen=True)
