@@ -56,8 +56,8 @@ class Journal:
         except OSError as error:
             if error.errno in FULL:
                 raise StorageError(
-                    f"{self._path}: cannot be written ({error.strerror}). What was processed is kept: make room and run "
-                    "again with --resume."
+                    f"{self._path}: cannot be written ({error.strerror}). What was processed is kept: make room and "
+                    "run again with --resume."
                 ) from error
             raise
 
