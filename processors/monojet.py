@@ -17,16 +17,32 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.objects import IdCut, ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
-from darkop_dist.events.read import has_column, require_columns
+from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.jet_shifts import JetShift, jet_shifts
+from darkop_dist.events.marked import (
+    MarkedObjects,
+    Note,
+    all_objects,
+    away_from,
+    hardest,
+    least_dphi,
+    mark_objects,
+    no_objects,
+    summarise,
+    take,
+)
+from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
+from darkop_dist.events.read import require_columns
 from darkop_dist.events.settings import SearchSettings
-from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
+from darkop_dist.events.systematics import ShiftSizes, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
 from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
 
-Columns = dict[str, npt.NDArray[np.float64]]
+Numbers = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+Columns = dict[str, Numbers]
 Masks = dict[str, npt.NDArray[np.bool_]]
 
 REGIONS = ("signal", "dimuon", "single_muon")
@@ -39,6 +55,14 @@ STEPS = {
     "min_dphi": "dphi(jets, recoil)",
 }
 """Names of the cuts in the cutflow, where they differ from the observable's."""
+ONLY_IN = {
+    "muon_pt": ("dimuon", "single_muon"),
+    "muon_eta": ("dimuon", "single_muon"),
+    "second_muon_pt": ("dimuon",),
+    "dimuon_mass": ("dimuon",),
+    "transverse_mass": ("single_muon",),
+}
+"""Observables that only some regions have; all others are filled in every region."""
 
 
 class Bins(BaseModel):
@@ -106,22 +130,32 @@ class MonoJetParameters(BaseModel):
 
 
 @dataclass(frozen=True)
-class Leptons:
-    """Veto objects of the events, which no variation changes.
+class Objects:
+    """What no variation changes.
 
     Attributes:
-        electrons: veto electrons, jagged.
-        muons: veto muons, jagged.
-        photons: veto photons, jagged.
-        taus: veto taus away from veto muons and electrons, jagged.
-        tight: muons of the control regions, jagged.
+        jets: all jets; those count that are away from veto muons, electrons and photons.
+        taggable: jets that count as b-tagged if their pT is high enough, shape (jets,).
+        vetoes: number of veto ``electron``, ``photon`` and ``tau`` objects, each of shape (events,).
+        muons: number of veto muons, shape (events,).
+        tight: number of muons of the control regions, shape (events,).
+        charge: sum of the veto muons' charges, shape (events,); their number in files without charges.
+        muon_x: x component in GeV of the veto muons' vector sum, shape (events,).
+        muon_y: its y component.
+        muon_phi: azimuth of the first veto muon, shape (events,); NaN without one.
+        columns: observables of muons and vertices, each of shape (events,).
     """
 
-    electrons: ak.Array
-    muons: ak.Array
-    photons: ak.Array
-    taus: ak.Array
-    tight: ak.Array
+    jets: MarkedObjects
+    taggable: npt.NDArray[np.bool_]
+    vetoes: dict[str, Positions]
+    muons: Positions
+    tight: Positions
+    charge: npt.NDArray[Any]
+    muon_x: Numbers
+    muon_y: Numbers
+    muon_phi: Numbers
+    columns: Columns
 
 
 class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
@@ -140,6 +174,17 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         "min_dphi",
         "b_jets",
         "dimuon_mass",
+        "jet_phi",
+        "jets",
+        "second_jet_pt",
+        "second_jet_eta",
+        "ht",
+        "dphi_jet_met",
+        "muon_pt",
+        "muon_eta",
+        "second_muon_pt",
+        "transverse_mass",
+        "vertices",
     )
 
     def __init__(self, settings: SearchSettings[MonoJetParameters], scorer: Scorer | None = None) -> None:
@@ -160,6 +205,18 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             Observable("min_dphi", tuple(np.linspace(0.0, 3.2, 17)), r"min $\Delta\phi$(jet, recoil)", "rad"),
             Observable("b_jets", tuple(np.arange(-0.5, 5.5)), "b-tagged jets"),
             Observable("dimuon_mass", tuple(np.linspace(60.0, 120.0, 31)), r"$m_{\mu\mu}$", "GeV"),
+            Observable("MET", tuple(np.linspace(0.0, 1500.0, 31)), r"$p_T^{miss}$", "GeV"),
+            Observable("jet_phi", tuple(np.linspace(-3.2, 3.2, 17)), r"leading jet $\phi$", "rad"),
+            Observable("jets", tuple(np.arange(-0.5, 11.5)), "jets"),
+            Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
+            Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
+            Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
+            Observable("dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"),
+            Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
+            Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
+            Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
+            Observable("transverse_mass", tuple(np.linspace(0.0, 160.0, 17)), r"$m_T$(muon, $p_T^{miss}$)", "GeV"),
+            Observable("vertices", tuple(np.linspace(-0.5, 79.5, 41)), "primary vertices"),
         )
 
     @staticmethod
@@ -193,93 +250,160 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         """Nothing is left to do."""
         return accumulator
 
-    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, npt.NDArray[np.float64]]:
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, Numbers]:
         """Fill all variations; columns, region masks and weights of the nominal one are returned."""
-        count = len(events)
         parameters = self.settings.parameters
         require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
+        noted: dict[str, None] = {}
 
         def note(text: str) -> None:
-            builder.note(text, count)
+            noted.setdefault(text)
 
-        leptons = self._leptons(events, note)
-        weights = generator_weights(events)
+        read = EventColumns(events)
+        read.load(self._wanted(read))
+        leptons = self._leptons(read, note)
+        generated = generator_weights(events)
         factors = weight_variations(events, self.settings.systematics, note)
-        variations = object_variations(events, parameters.met, self.settings.systematics, parameters.shifts, note)
-        nominal: tuple[Columns, Masks] | None = None
-        for variation in variations:
-            columns, cuts = self._columns_and_cuts(events, variation, leptons, note)
-            masks = {region: np.logical_and.reduce(list(steps.values())) for region, steps in cuts.items()}
-            self._fill(builder, variation.name, columns, masks, weights * factors["nominal"])
-            if variation.name == NOMINAL:
-                nominal = columns, masks
+        weights = generated * factors["nominal"]
+        jets = all_objects(read, "Jet")
+        shifts = jet_shifts(read, jets, parameters.met, self.settings.systematics, parameters.shifts, note)
+        fractions = self._fractions(read, note)
+        objects = self._objects(read, jets, leptons, note)
+        everything = np.arange(len(events))
+        vetoed = objects.vetoes["electron"] + objects.vetoes["photon"] + objects.vetoes["tau"] > 0
+        unvetoed = np.flatnonzero(~vetoed)
+        columns: Columns = {}
+        masks: Masks = {}
+        for shift in shifts:
+            chosen = everything if shift.name == NOMINAL else unvetoed
+            found = self._columns(shift, objects, fractions, chosen)
+            cuts = self._cuts(found, objects, chosen)
+            regions = {region: np.logical_and.reduce(list(steps.values())) for region, steps in cuts.items()}
+            self._fill(builder, shift.name, found, regions, weights[chosen])
+            if shift.name == NOMINAL:
+                columns, masks = found, regions
                 for name, factor in factors.items():
-                    if name != "nominal":
-                        self._fill(builder, name, columns, masks, weights * factor)
-                self._cutflow(builder, cuts, weights * factors["nominal"])
-                self._all_cuts_but_one(builder, columns, cuts["signal"], weights * factors["nominal"])
-        if nominal is None:
-            raise ValueError("the variations hold no nominal one")
-        return *nominal, weights * factors["nominal"]
+                    if name != NOMINAL:
+                        self._fill(builder, name, found, regions, generated * factor)
+                self._cutflow(builder, cuts, weights)
+                self._all_cuts_but_one(builder, found, cuts["signal"], weights)
+        for text in noted:
+            builder.note(text, len(events))
+        return columns, masks, weights
 
-    def _leptons(self, events: ak.Array, note: Any) -> Leptons:
+    def _wanted(self, read: EventColumns) -> list[str]:
+        """The columns that the selection reads."""
+        parameters = self.settings.parameters
+        wanted = ["genWeight", "puWeight", "puWeightUp", "puWeightDown", "PV.npvs", "Muon.charge"]
+        wanted += [f"{parameters.met}.pt", f"{parameters.met}.phi"]
+        wanted += [f"Jet.{field}" for field in ("pt", "eta", "phi", "chHEF", "neHEF")]
+        if "jet_energy_resolution" in self.settings.systematics:
+            wanted += ["Jet.genJetIdx", "GenJet.pt"]
+        chosen = {
+            "Electron": (parameters.electron,),
+            "Muon": (parameters.muon, parameters.tight_muon),
+            "Photon": (parameters.photon,),
+            "Tau": (parameters.tau,),
+            "Jet": (parameters.b_jet,),
+        }
+        for collection, several in chosen.items():
+            wanted += [f"{collection}.{field}" for field in ("pt", "eta", "phi")]
+            for cuts in several:
+                for alternatives in (cuts.ids, cuts.isolation):
+                    names = [f"{collection}.{cut.column}" for cut in alternatives]
+                    wanted += [name for name in names if read.has(name)][:1]
+        return [name for name in dict.fromkeys(wanted) if read.has(name)]
+
+    def _leptons(self, read: EventColumns, note: Note) -> dict[str, MarkedObjects]:
+        """Veto objects by name; ``tight`` are the muons of the control regions."""
         parameters = self.settings.parameters
 
-        def select(collection: str, cuts: ObjectCuts) -> ak.Array:
-            if parameters.missing_columns == "skip" and not has_column(events, f"{collection}.pt"):
+        def select(collection: str, cuts: ObjectCuts) -> MarkedObjects:
+            if parameters.missing_columns == "skip" and not read.has(f"{collection}.pt"):
                 note(f"no collection {collection}: its veto was not applied")
-                return events.Jet[events.Jet.pt < 0.0]
-            return select_objects(events, collection, cuts, note)
+                return no_objects(len(read))
+            return mark_objects(read, collection, cuts, note)
 
         electrons, muons = select("Electron", parameters.electron), select("Muon", parameters.muon)
-        photons = away_from(select("Photon", parameters.photon), electrons, parameters.overlap)
-        taus = away_from(select("Tau", parameters.tau), electrons, parameters.overlap)
-        return Leptons(
-            electrons, muons, photons, away_from(taus, muons, parameters.overlap), select("Muon", parameters.tight_muon)
+        photons = away_from(select("Photon", parameters.photon), electrons, radius=parameters.overlap)
+        taus = away_from(select("Tau", parameters.tau), electrons, muons, radius=parameters.overlap)
+        tight = select("Muon", parameters.tight_muon)
+        return {"electron": electrons, "muon": muons, "photon": photons, "tau": taus, "tight": tight}
+
+    def _objects(
+        self, read: EventColumns, jets: MarkedObjects, leptons: dict[str, MarkedObjects], note: Note
+    ) -> Objects:
+        muons = leptons["muon"]
+        clean = away_from(
+            jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap
+        )
+        counts, (x, y) = muons.counts(), muons.vector_sum()
+        pair = muons.first(2)
+        columns = {
+            "muon_pt": take(muons.pt, pair[:, 0]),
+            "muon_eta": take(muons.eta, pair[:, 0]),
+            "second_muon_pt": take(muons.pt, pair[:, 1]),
+            "dimuon_mass": _dimuon_mass(muons, pair),
+            "vertices": _vertices(read, note),
+        }
+        return Objects(
+            jets=clean,
+            taggable=self._taggable(read, jets, note),
+            vetoes={name: leptons[name].counts() for name in ("electron", "photon", "tau")},
+            muons=counts,
+            tight=leptons["tight"].counts(),
+            charge=muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts,
+            muon_x=x,
+            muon_y=y,
+            muon_phi=take(muons.phi, pair[:, 0]),
+            columns=columns,
         )
 
-    def _columns_and_cuts(
-        self, events: ak.Array, variation: ObjectVariation, leptons: Leptons, note: Any
-    ) -> tuple[Columns, dict[str, Masks]]:
+    def _columns(self, shift: JetShift, objects: Objects, fractions: dict[str, Any], chosen: Positions) -> Columns:
+        """Observables of the chosen events, and those that only the cuts use."""
         parameters = self.settings.parameters
-        jets = variation.jets
-        for others in (leptons.muons, leptons.electrons, leptons.photons):
-            jets = away_from(jets, others, parameters.overlap)
-        jets = jets[ak.argsort(jets.pt, axis=1, ascending=False)]
-        muon_x, muon_y = vector_sum(leptons.muons.pt, leptons.muons.phi)
-        x, y = variation.met_x + muon_x, variation.met_y + muon_y
-        recoil_phi = np.arctan2(y, x)
-        near = jets[jets.pt > parameters.dphi_jet_pt_min][:, : parameters.dphi_jets]
-        distance = ak.min(abs(delta_phi(near.phi, ak.Array(recoil_phi))), axis=-1)
-        columns = {
+        met_x, met_y = shift.met_x[chosen], shift.met_y[chosen]
+        x, y = met_x + objects.muon_x[chosen], met_y + objects.muon_y[chosen]
+        recoil_phi, met_phi = np.arctan2(y, x), np.arctan2(met_y, met_x)
+        met = np.hypot(met_x, met_y)
+        jets, pt = objects.jets, shift.pt
+        hard = hardest(jets, pt, max(parameters.dphi_jets, 2), chosen)
+        first, second = hard[:, 0], hard[:, 1]
+        near, floor = hard[:, : parameters.dphi_jets], parameters.dphi_jet_pt_min
+        jet_phi = take(jets.phi, first)
+        summary = summarise(jets, pt, objects.taggable, chosen, pt_min=floor, tagged_pt_min=parameters.b_jet.pt_min)
+        own = {name: values[chosen] for name, values in objects.columns.items()}
+        return {
             "recoil": np.hypot(x, y),
-            "MET": np.hypot(variation.met_x, variation.met_y),
-            "jet_pt": leading(jets.pt, absent=0.0),
-            "jet_eta": leading(jets.eta, absent=99.0),
-            "charged_fraction": self._fraction(events, jets, "chHEF", parameters.charged_fraction_min, note),
-            "neutral_fraction": self._fraction(events, jets, "neHEF", parameters.neutral_fraction_max, note),
-            "min_dphi": np.asarray(ak.to_numpy(ak.fill_none(distance, np.pi)), dtype=np.float64),
-            "b_jets": self._b_jets(events, jets, note),
-            "dimuon_mass": _dimuon_mass(leptons.muons),
+            "MET": met,
+            "jet_pt": take(pt, first, absent=0.0),
+            "jet_eta": take(jets.eta, first, absent=99.0),
+            "jet_phi": jet_phi,
+            **{name: take(values, first) for name, values in fractions.items()},
+            "min_dphi": least_dphi(near, jets, pt, pt_min=floor, direction=recoil_phi),
+            "b_jets": summary.tagged,
+            "jets": summary.number,
+            "ht": summary.sum_pt,
+            "second_jet_pt": take(pt, second),
+            "second_jet_eta": take(jets.eta, second),
+            "dphi_jet_met": np.abs(delta_phi(jet_phi, met_phi)),
+            "transverse_mass": _transverse_mass(own["muon_pt"], objects.muon_phi[chosen], met, met_phi),
+            **own,
         }
-        return columns, self._cuts(columns, variation, leptons)
 
-    def _cuts(self, columns: Columns, variation: ObjectVariation, leptons: Leptons) -> dict[str, Masks]:
+    def _cuts(self, columns: Columns, objects: Objects, chosen: Positions) -> dict[str, Masks]:
         parameters = self.settings.parameters
         kinematics: Masks = {
             "jet_pt": columns["jet_pt"] > parameters.jet_pt_min,
             "jet_eta": np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max,
             "charged_fraction": ~(columns["charged_fraction"] <= parameters.charged_fraction_min),
             "neutral_fraction": ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max),
-            "electron veto": _count(leptons.electrons) == 0,
-            "photon veto": _count(leptons.photons) == 0,
-            "tau veto": _count(leptons.taus) == 0,
+            **{f"{name} veto": counts[chosen] == 0 for name, counts in objects.vetoes.items()},
             "b_jets": columns["b_jets"] == 0,
             "recoil": columns["recoil"] > parameters.recoil_min,
             "min_dphi": columns["min_dphi"] > parameters.dphi_min,
         }
-        muons, tight = _count(leptons.muons), _count(leptons.tight)
-        charge = np.asarray(ak.to_numpy(ak.sum(leptons.muons.charge, axis=-1))) if _has_charge(leptons.muons) else muons
+        muons, tight, charge = objects.muons[chosen], objects.tight[chosen], objects.charge[chosen]
         in_window = (columns["dimuon_mass"] > parameters.z_mass[0]) & (columns["dimuon_mass"] < parameters.z_mass[1])
         region = self.settings.signal_region
         signal: Masks = {**kinematics, "muon veto": muons == 0}
@@ -291,37 +415,25 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             "single_muon": {
                 **kinematics,
                 "one muon": (muons == 1) & (tight == 1),
-                "transverse mass": _transverse_mass(leptons.muons, variation) < parameters.w_mt_max,
+                "transverse mass": columns["transverse_mass"] < parameters.w_mt_max,
             },
         }
 
-    def _fill(
-        self,
-        builder: OutputBuilder,
-        variation: str,
-        columns: Columns,
-        masks: Masks,
-        weights: npt.NDArray[np.float64],
-    ) -> None:
+    def _fill(self, builder: OutputBuilder, variation: str, columns: Columns, masks: Masks, weights: Numbers) -> None:
         for region, mask in masks.items():
-            for observable in self.observables:
-                name = observable.name
-                if name == "dimuon_mass" and region != "dimuon":
-                    continue
-                known = mask & ~np.isnan(columns[name])
-                builder.fill(name, region, variation, columns[name][known], weights[known])
+            names = [item.name for item in self.observables if region in ONLY_IN.get(item.name, REGIONS)]
+            values = {name: columns[name] for name in names}
+            builder.fill_known(region, variation, values, weights, np.flatnonzero(mask))
 
-    def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: npt.NDArray[np.float64]) -> None:
+    def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: Numbers) -> None:
         for region, steps in cuts.items():
-            passed = np.ones(len(weights), dtype=np.bool_)
             builder.cut(region, "events read", weights)
+            left = np.arange(len(weights))
             for step, mask in steps.items():
-                passed &= mask
-                builder.cut(region, STEPS.get(step, step), weights[passed])
+                left = left[mask[left]]
+                builder.cut(region, STEPS.get(step, step), weights[left])
 
-    def _all_cuts_but_one(
-        self, builder: OutputBuilder, columns: Columns, steps: Masks, weights: npt.NDArray[np.float64]
-    ) -> None:
+    def _all_cuts_but_one(self, builder: OutputBuilder, columns: Columns, steps: Masks, weights: Numbers) -> None:
         for observable in self.observables:
             name = observable.name
             if name not in steps:
@@ -331,9 +443,9 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
                 for step, mask in steps.items()
                 if step not in (name, "signal region" if name == "recoil" else name)
             ]
-            passed = np.logical_and.reduce(others) & ~np.isnan(columns[name])
-            if passed.any():
-                builder.fill(name, "signal without its cut", NOMINAL, columns[name][passed], weights[passed])
+            passed = np.flatnonzero(np.logical_and.reduce(others) & ~np.isnan(columns[name]))
+            if len(passed):
+                builder.fill_known("signal without its cut", NOMINAL, {name: columns[name]}, weights, passed)
 
     def _fill_scores(
         self,
@@ -341,7 +453,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         builder: OutputBuilder,
         columns: Columns,
         masks: Masks,
-        weights: npt.NDArray[np.float64],
+        weights: Numbers,
     ) -> None:
         scorer = self.scorer
         if scorer is None:
@@ -358,54 +470,60 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             scores = score_events(scorer, events[mask])
             fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
 
-    def _fraction(
-        self, events: ak.Array, jets: ak.Array, field: str, threshold: float, note: Any
-    ) -> npt.NDArray[np.float64]:
-        if has_column(events, f"Jet.{field}"):
-            return leading(jets[field])
-        if self.settings.parameters.missing_columns == "fail":
-            require_columns(events, (f"Jet.{field}",))
-        note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
-        return np.full(len(events), np.nan)
+    def _fractions(self, read: EventColumns, note: Note) -> dict[str, Any]:
+        """Energy fractions of the jets by observable, each of shape (jets,)."""
+        parameters = self.settings.parameters
+        wanted = {
+            "charged_fraction": ("chHEF", parameters.charged_fraction_min),
+            "neutral_fraction": ("neHEF", parameters.neutral_fraction_max),
+        }
+        found = {}
+        for name, (field, threshold) in wanted.items():
+            if read.has(f"Jet.{field}"):
+                found[name] = read.per_object(f"Jet.{field}")
+                continue
+            if parameters.missing_columns == "fail":
+                require_columns(read.events, (f"Jet.{field}",))
+            note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
+            found[name] = np.full(len(read.per_object("Jet.pt")), np.nan)
+        return found
 
-    def _b_jets(self, events: ak.Array, jets: ak.Array, note: Any) -> npt.NDArray[np.float64]:
+    def _taggable(self, read: EventColumns, jets: MarkedObjects, note: Note) -> npt.NDArray[np.bool_]:
         cuts = self.settings.parameters.b_jet
-        working_point = next((cut for cut in cuts.ids if has_column(events, f"Jet.{cut.column}")), None)
+        working_point = next((cut for cut in cuts.ids if read.has(f"Jet.{cut.column}")), None)
         if working_point is None or working_point.minimum is None:
             if self.settings.parameters.missing_columns == "fail":
                 names = ", ".join(f"Jet_{cut.column}" for cut in cuts.ids)
                 raise InputFileError(
-                    str(events.metadata.get("filename", "events")),
+                    str(read.events.metadata.get("filename", "events")),
                     f"has none of the b-tagging branches {names}",
                     "Add the file's branch to parameters.b_jet.ids, or set parameters.missing_columns to skip",
                 )
             note("no b-tagging branch: the b-jet veto was not applied")
-            return np.zeros(len(events))
-        tagged = (jets.pt > cuts.pt_min) & (abs(jets.eta) < cuts.abs_eta_max)
-        tagged = tagged & (jets[working_point.column] > working_point.minimum)
-        return np.asarray(ak.to_numpy(ak.sum(tagged, axis=-1)), dtype=np.float64)
+            return np.zeros(len(jets.pt), np.bool_)
+        discriminant = read.per_object(f"Jet.{working_point.column}")
+        return np.asarray((np.abs(jets.eta) < cuts.abs_eta_max) & (discriminant > working_point.minimum))
 
 
-def _count(objects: ak.Array) -> npt.NDArray[np.int64]:
-    return np.asarray(ak.to_numpy(ak.num(objects, axis=1)), dtype=np.int64)
+def _vertices(read: EventColumns, note: Note) -> Numbers:
+    if read.has("PV.npvs"):
+        return read.per_event("PV.npvs").astype(np.float64)
+    note("no branch PV_npvs: the vertices were not counted")
+    return np.full(len(read), np.nan)
 
 
-def _has_charge(objects: ak.Array) -> bool:
-    return "charge" in ak.fields(objects)
-
-
-def _dimuon_mass(muons: ak.Array) -> npt.NDArray[np.float64]:
+def _dimuon_mass(muons: MarkedObjects, pair: Positions) -> Numbers:
     """Invariant mass in GeV of the two leading muons, taken as massless; NaN with fewer."""
-    pair = ak.pad_none(muons[["pt", "eta", "phi"]], 2, axis=1)
-    first, second = pair[:, 0], pair[:, 1]
-    squared = 2 * first.pt * second.pt * (np.cosh(first.eta - second.eta) - np.cos(first.phi - second.phi))
-    return np.asarray(ak.to_numpy(ak.fill_none(np.sqrt(squared), np.nan)), dtype=np.float64)
+    mass = np.full(len(pair), np.nan)
+    both = np.flatnonzero(pair[:, 1] >= 0)
+    one, two = pair[both].T
+    deta, dphi = muons.eta[one] - muons.eta[two], muons.phi[one] - muons.phi[two]
+    mass[both] = np.sqrt(2 * muons.pt[one] * muons.pt[two] * (np.cosh(deta) - np.cos(dphi)))
+    return mass
 
 
-def _transverse_mass(muons: ak.Array, variation: ObjectVariation) -> npt.NDArray[np.float64]:
+def _transverse_mass(pt: Numbers, phi: Numbers, met: Numbers, met_phi: Numbers) -> Numbers:
     """Transverse mass in GeV of the leading muon and the missing momentum; NaN without a muon."""
-    pt, phi = leading(muons.pt), leading(muons.phi)
-    met, met_phi = np.hypot(variation.met_x, variation.met_y), np.arctan2(variation.met_y, variation.met_x)
     return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
 
 

@@ -6,8 +6,6 @@ import time
 import traceback
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -16,6 +14,7 @@ import uproot
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import ChunkError, DarkopError, InputFileError
+from darkop_dist.events.files import forget
 from darkop_dist.events.read import has_column, is_damage, open_events
 from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.ledger import LedgerEntry
@@ -91,7 +90,7 @@ def process_chunk(task: Task, processor: Any) -> ChunkResult:
             if is_damage(chunk.path, error):
                 raise _unreadable(chunk, error) from error
             reason = f"{type(error).__name__}: {error}"
-            _opened.cache_clear()
+            forget(chunk.path)
             time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) if attempt <= task.retries else 0.0)
             continue
         except Exception as error:
@@ -110,29 +109,12 @@ def process_chunk(task: Task, processor: Any) -> ChunkResult:
 
 def _open(task: Task) -> ak.Array:
     chunk = task.chunk
-    if chunk.path.endswith(".root"):
-        file = _opened(chunk.path, _state(chunk.path))
-        return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=file, label=chunk.label)
     return open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
-
-
-def _state(path: str) -> tuple[int, int]:
-    """Time of change and size of a local file, so that a file that was replaced is opened again."""
-    if "://" in path:
-        return 0, 0
-    found = Path(path).stat()
-    return found.st_mtime_ns, found.st_size
 
 
 def _raised_by_uproot(error: Exception) -> bool:
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return any(name.split(".")[0] == "uproot" for name in frames[-3:])
-
-
-@lru_cache(maxsize=4)
-def _opened(path: str, state: tuple[int, int]) -> Any:  # noqa: ARG001  # the state is part of the cache's key
-    """A ROOT file opened once per worker, not once per chunk."""
-    return uproot.open(path)
 
 
 def _generated_weight(task: Task, events: ak.Array) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
 NOMINAL = "nominal"
+
+BinSums = npt.NDArray[np.float64]
+"""Sums of weights and of squared weights of shape (bins + 2, 2), with under- and overflow at the ends."""
 
 
 def _increasing(edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -63,6 +67,32 @@ def book(observable: Observable) -> hist.Hist:
         observable.axis(),
         storage=hist.storage.Weight(),
     )
+
+
+def filled(observable: Observable, dataset: str, slices: Mapping[tuple[str, str], BinSums]) -> hist.Hist:
+    """The histogram of one observable and dataset.
+
+    Args:
+        observable: the quantity.
+        dataset: name of the dataset.
+        slices: content by region and variation; their order is that of the categories.
+
+    Returns:
+        As ``book``, and empty if there are no slices.
+    """
+    histogram = book(observable)
+    if not slices:
+        return histogram
+    regions = list(dict.fromkeys(region for region, _ in slices))
+    variations = list(dict.fromkeys(variation for _, variation in slices))
+    categories = {"dataset": [dataset], "region": regions, "variation": variations}
+    axes = [hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items()]
+    histogram = hist.Hist(*axes, observable.axis(), storage=hist.storage.Weight())
+    view = histogram.view(flow=True)
+    for (region, variation), sums in slices.items():
+        content = view[0, regions.index(region), variations.index(variation)]
+        content["value"], content["variance"] = sums[:, 0], sums[:, 1]
+    return histogram
 
 
 def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:

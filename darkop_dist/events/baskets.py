@@ -1,0 +1,179 @@
+"""Columns of a ROOT tree read straight from its baskets: one decompression and one copy, nothing in between.
+
+Only columns of plain numbers and of variable-length lists of plain numbers with a counter are read here (all of NanoAOD
+but a few); everything else is left to uproot. The layout of baskets is that of ROOT's TBasket: key, data, and for
+lists the byte position of each entry.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import uproot
+import xxhash
+
+from darkop_dist.events.files import Bytes, OpenFile, read_ranges
+
+KEY = struct.Struct(">ihiIhh")
+"""Start of a basket's key: bytes with key, version, bytes uncompressed, date, bytes of the key, cycle."""
+BASKET = struct.Struct(">Hiiii")
+"""End of a basket's key, before one last byte: version, buffer size, entry size, entries, end of the data."""
+CODECS = {
+    b"ZL": uproot.compression.ZLIB(1),
+    b"XZ": uproot.compression.LZMA(1),
+    b"L4": uproot.compression.LZ4(1),
+    b"ZS": uproot.compression.ZSTD(1),
+}
+BLOCK_HEADER = 9
+LZ4_CHECKSUM = 8
+
+Column = npt.NDArray[Any]
+
+
+class DamagedBasketError(ValueError):
+    """Bytes of a basket that contradict its header or the tree."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where the entries of a column are.
+
+    Attributes:
+        name: name of the branch.
+        stored: type of its numbers in the file.
+        counter: name of the branch that counts the numbers per entry; None for one number per entry.
+        edges: entries at which baskets begin, and the end; shape (baskets + 1,).
+        starts: position of each basket in the file, shape (baskets,).
+        sizes: bytes of each basket, shape (baskets,).
+    """
+
+    name: str
+    stored: np.dtype[Any]
+    counter: str | None
+    edges: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+    def baskets(self, start: int, stop: int) -> range:
+        """Numbers of the baskets that hold the entries of a range."""
+        if stop <= start:
+            return range(0)
+        first = int(np.searchsorted(self.edges, start, side="right")) - 1
+        return range(first, int(np.searchsorted(self.edges, stop, side="left")))
+
+
+def branch_of(file: OpenFile, tree: str, name: str) -> Branch | None:
+    """A column of a tree; None if it is absent or of a kind that is not read here."""
+    key = ("branch", tree, name)
+    if key not in file.derived:
+        file.derived[key] = _describe(file.directory[tree], name)
+    found: Branch | None = file.derived[key]
+    return found
+
+
+def _describe(tree: Any, name: str) -> Branch | None:
+    if name not in tree or not isinstance(tree[name], uproot.TBranch):
+        return None
+    branch = tree[name]
+    numbers, counter = branch.interpretation, None
+    if type(numbers) is uproot.AsJagged and numbers.header_bytes == 0:
+        if branch.count_branch is None:
+            return None
+        numbers, counter = numbers.content, branch.count_branch.name
+    if type(numbers) is not uproot.AsDtype or numbers.inner_shape or numbers.from_dtype.kind not in "biuf":
+        return None
+    if branch.embedded_baskets:
+        return None
+    count = branch.num_baskets
+    starts, sizes = (np.asarray(branch.member(m)[:count], np.int64) for m in ("fBasketSeek", "fBasketBytes"))
+    return Branch(name, numbers.from_dtype, counter, np.asarray(branch.entry_offsets, np.int64), starts, sizes)
+
+
+def read_branches(file: OpenFile, branches: Sequence[Branch], start: int, stop: int) -> dict[str, Column]:
+    """Numbers of several columns for a range of entries, with one request to the file.
+
+    Returns:
+        By name: one number per entry, or for lists the numbers of all entries one after another.
+
+    Raises:
+        OSError: the file cannot be read.
+        DamagedBasketError: a basket is not what the tree says.
+        NotImplementedError: a list's basket does not say where its entries begin; uproot can help.
+    """
+    wanted = [(branch, basket) for branch in branches for basket in branch.baskets(start, stop)]
+    ranges = [(int(b.starts[basket]), int(b.starts[basket] + b.sizes[basket])) for b, basket in wanted]
+    parts: dict[str, list[Column]] = {branch.name: [] for branch in branches}
+    for (branch, basket), raw in zip(wanted, read_ranges(file, ranges), strict=True):
+        parts[branch.name].append(_entries(branch, basket, raw, start, stop))
+    return {branch.name: _joined(branch, parts[branch.name]) for branch in branches}
+
+
+def _joined(branch: Branch, parts: Sequence[Column]) -> Column:
+    joined = np.empty(sum(map(len, parts)), branch.stored.newbyteorder("="))
+    at = 0
+    for part in parts:
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
+
+
+def _entries(branch: Branch, basket: int, raw: Bytes, start: int, stop: int) -> Column:
+    first, last = int(branch.edges[basket]), int(branch.edges[basket + 1])
+    low, high = max(start - first, 0), min(stop, last) - first
+    try:
+        data, border, key_bytes, entries = _unpacked(raw)
+        if entries != last - first:
+            raise DamagedBasketError(f"basket {basket} of {branch.name} has {entries} entries, not {last - first}")
+        size = branch.stored.itemsize
+        if branch.counter is None:
+            if border != entries * size:
+                raise DamagedBasketError(f"basket {basket} of {branch.name} has {border} bytes, not {entries * size}")
+            return data[low * size : high * size].view(branch.stored)
+        if low == 0 and high == entries:
+            return data[:border].view(branch.stored)
+        if len(data) == border:
+            raise NotImplementedError(branch.name)
+        positions = data[border:].view(">i4")[1:]
+        begin = int(positions[low]) - key_bytes if low else 0
+        end = int(positions[high]) - key_bytes if high < entries else border
+        return data[begin:end].view(branch.stored)
+    except NotImplementedError:
+        raise
+    except Exception as error:  # damaged bytes make struct, numpy and the codecs raise what they like
+        raise DamagedBasketError(f"basket {basket} of {branch.name}: {error}") from error
+
+
+def _unpacked(raw: Bytes) -> tuple[Bytes, int, int, int]:
+    """Data, end of the content in the data, bytes of the key, and number of entries of a basket."""
+    total, _, size, _, key_bytes, _ = KEY.unpack_from(raw, 0)
+    _, _, _, entries, last = BASKET.unpack_from(raw, key_bytes - BASKET.size - 1)
+    if total != len(raw):
+        raise DamagedBasketError(f"{total} bytes where the tree says {len(raw)}")
+    data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes)
+    if len(data) != size:
+        raise DamagedBasketError(f"{len(data)} bytes decompressed, not {size}")
+    return data, last - key_bytes, key_bytes, entries
+
+
+def _decompressed(raw: Bytes, at: int) -> Bytes:
+    view, blocks = memoryview(raw), []
+    while at < len(raw):
+        codec = bytes(view[at : at + 2])
+        packed = int.from_bytes(view[at + 3 : at + 6], "little")
+        size = int.from_bytes(view[at + 6 : at + 9], "little")
+        at += BLOCK_HEADER
+        block = view[at : at + packed]
+        if codec == b"L4":
+            checksum, block = int.from_bytes(block[:LZ4_CHECKSUM], "big"), block[LZ4_CHECKSUM:]
+            if xxhash.xxh64_intdigest(block) != checksum:
+                raise DamagedBasketError("the checksum does not match")
+        if codec not in CODECS:
+            raise DamagedBasketError(f"unknown compression {codec!r}")
+        blocks.append(np.frombuffer(CODECS[codec].decompress(block, size), np.uint8))
+        at += packed
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

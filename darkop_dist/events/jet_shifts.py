@@ -1,0 +1,95 @@
+"""Jet energy variations on flat columns: what ``systematics.object_variations`` does, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkop_dist.events import kernels
+from darkop_dist.events.columns import EventColumns, Values
+from darkop_dist.events.marked import MarkedObjects, Numbers
+from darkop_dist.events.systematics import ShiftSizes
+
+Note = Callable[[str], None]
+PROPAGATED_PT_MIN = 15.0
+"""Jets above this pT in GeV change the missing momentum when they are shifted."""
+
+
+@dataclass(frozen=True)
+class JetShift:
+    """Jets and missing momentum of one variation.
+
+    Attributes:
+        name: ``nominal`` or ``<systematic>_up`` and ``_down``.
+        pt: jet momenta in GeV, shape (jets,).
+        met_x: x component of the missing momentum in GeV, shape (events,).
+        met_y: its y component.
+    """
+
+    name: str
+    pt: Values
+    met_x: Numbers
+    met_y: Numbers
+
+
+def jet_shifts(
+    columns: EventColumns, jets: MarkedObjects, met: str, systematics: Sequence[str], sizes: ShiftSizes, note: Note
+) -> Iterator[JetShift]:
+    """The nominal jets and their shifts; collision data are never shifted.
+
+    Shifts are propagated to the missing momentum as in ``systematics.object_variations``.
+
+    Args:
+        columns: the events.
+        jets: all jets.
+        met: name of the missing momentum, ``MET`` or ``PuppiMET``.
+        systematics: names asked for; others than the jet ones are ignored here.
+        sizes: one-sigma sizes.
+        note: is told about what could not be done.
+    """
+    nominal = JetShift("nominal", jets.pt, *_components(columns, met, "pt", "phi"))
+    yield nominal
+    if (columns.events.metadata or {}).get("is_data", False):
+        return
+    counted = MarkedObjects(jets.offsets, jets.pt > PROPAGATED_PT_MIN, jets.pt, jets.eta, jets.phi)
+    for sign, way, suffix in ((1.0, "up", "Up"), (-1.0, "down", "Down")):
+        if "jet_energy_scale" in systematics:
+            pt = jets.pt * (1.0 + sign * sizes.jet_energy_scale)
+            name = f"jet_energy_scale_{way}"
+            yield JetShift(name, pt, *_shifted_met(columns, met, nominal, counted, pt, f"JES{suffix}"))
+        if "jet_energy_resolution" in systematics:
+            name = f"jet_energy_resolution_{way}"
+            if not (columns.has("Jet.genJetIdx") and columns.has("GenJet.pt")):
+                note("jet_energy_resolution: no generator jets in the file: not varied")
+                yield JetShift(name, nominal.pt, nominal.met_x, nominal.met_y)
+                continue
+            pt = jets.pt + sign * sizes.jet_energy_resolution * (jets.pt - _matched_pt(columns, jets))
+            pt = np.where(pt > 0.0, pt, np.float64(0.0))
+            yield JetShift(name, pt, *_shifted_met(columns, met, nominal, counted, pt, f"JER{suffix}"))
+
+
+def _shifted_met(
+    columns: EventColumns, met: str, nominal: JetShift, counted: MarkedObjects, pt: Values, suffix: str
+) -> tuple[Numbers, Numbers]:
+    fields = (f"pt{suffix}", f"phi{suffix}")
+    if all(columns.has(f"{met}.{field}") for field in fields):
+        return _components(columns, met, *fields)
+    before, after = counted.vector_sum(), counted.vector_sum(pt)
+    return nominal.met_x - after[0] + before[0], nominal.met_y - after[1] + before[1]
+
+
+def _components(columns: EventColumns, met: str, pt_field: str, phi_field: str) -> tuple[Numbers, Numbers]:
+    pt = columns.per_event(f"{met}.{pt_field}").astype(np.float64)
+    phi = columns.per_event(f"{met}.{phi_field}").astype(np.float64)
+    return pt * np.cos(phi), pt * np.sin(phi)
+
+
+def _matched_pt(columns: EventColumns, jets: MarkedObjects) -> Numbers:
+    index = columns.per_object("Jet.genJetIdx").astype(np.int64)
+    matched = np.empty(len(index))
+    kernels.take_matched(
+        index, jets.offsets, columns.per_object("GenJet.pt"), columns.offsets("GenJet"), jets.pt, matched
+    )
+    return matched

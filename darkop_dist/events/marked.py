@@ -1,0 +1,227 @@
+"""Objects of a collection as flat columns, with a mark on those that count: what ``objects`` does, compiled.
+
+The functions answer as those of ``darkop_dist.events.objects`` on the same events, to the last bit, at a tenth of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.errors import InputFileError
+from darkop_dist.events import kernels
+from darkop_dist.events.columns import EventColumns, Offsets, Values
+from darkop_dist.events.objects import IdCut, ObjectCuts
+
+Note = Callable[[str], None]
+Marks = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MarkedObjects:
+    """Objects of all events one after another.
+
+    Attributes:
+        offsets: where the objects of each event begin, and the end; shape (events + 1,).
+        kept: whether an object counts, shape (objects,).
+        pt: transverse momenta in GeV, shape (objects,).
+        eta: pseudorapidities, shape (objects,).
+        phi: azimuths in rad, shape (objects,).
+    """
+
+    offsets: Offsets
+    kept: Marks
+    pt: Values
+    eta: Values
+    phi: Values
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return len(self.offsets) - 1
+
+    def counts(self) -> Positions:
+        """Number of objects that count, shape (events,)."""
+        found = np.empty(self.events, np.int64)
+        kernels.count_kept(self.kept, self.offsets, found)
+        return found
+
+    def first(self, number: int) -> Positions:
+        """Positions of the first objects that count in the order of the file, shape (events, number); -1: none."""
+        found = np.empty((self.events, number), np.int64)
+        kernels.first_kept(self.kept, self.offsets, found)
+        return found
+
+    def total(self, values: Values) -> Values:
+        """Sum of a column over the objects that count, shape (events,)."""
+        kind = np.int64 if values.dtype.kind in "iu" else values.dtype
+        sums = np.empty(self.events, kind)
+        kernels.sum_kept(self.kept, self.offsets, values, sums.dtype.type(0), sums)
+        return sums
+
+    def vector_sum(self, pt: Values | None = None) -> tuple[Numbers, Numbers]:
+        """Components (px, py) in GeV of the sum of the objects that count, each of shape (events,).
+
+        Args:
+            pt: momenta instead of the objects' own.
+        """
+        pt = self.pt if pt is None else pt
+        cos, sin = np.cos(self.phi), np.sin(self.phi)
+        x = np.empty(self.events, np.result_type(pt, cos))
+        y = np.empty_like(x)
+        kernels.sum_products(self.kept, self.offsets, pt, cos, sin, x.dtype.type(0), x, y)
+        return x.astype(np.float64), y.astype(np.float64)
+
+
+def mark_objects(columns: EventColumns, collection: str, cuts: ObjectCuts, note: Note) -> MarkedObjects:
+    """Objects of a collection; those count that pass.
+
+    Args:
+        columns: the events.
+        collection: such as ``Muon``.
+        cuts: thresholds and identification.
+        note: is told about an identification that no column of the file allows.
+
+    Raises:
+        InputFileError: the collection is absent.
+    """
+    objects = all_objects(columns, collection)
+    passed = (objects.pt > cuts.pt_min) & (np.abs(objects.eta) < cuts.abs_eta_max)
+    for purpose, alternatives in (("identification", cuts.ids), ("isolation", cuts.isolation)):
+        cut = next((cut for cut in alternatives if columns.has(f"{collection}.{cut.column}")), None)
+        if cut is not None:
+            passed &= _passes(columns.per_object(f"{collection}.{cut.column}"), cut)
+        elif alternatives:
+            names = ", ".join(cut.column for cut in alternatives)
+            note(f"{collection}: no {purpose} column of {names}: none applied")
+    return MarkedObjects(objects.offsets, passed, objects.pt, objects.eta, objects.phi)
+
+
+def all_objects(columns: EventColumns, collection: str) -> MarkedObjects:
+    """Objects of a collection; all count.
+
+    Raises:
+        InputFileError: the collection is absent.
+    """
+    if not columns.has(f"{collection}.pt"):
+        path = str((columns.events.metadata or {}).get("filename", "events"))
+        raise InputFileError(path, f"has no branch {collection}_pt", f"Use files with the collection {collection}.")
+    pt, eta, phi = (columns.per_object(f"{collection}.{field}") for field in ("pt", "eta", "phi"))
+    return MarkedObjects(columns.offsets(collection), np.ones(len(pt), np.bool_), pt, eta, phi)
+
+
+def no_objects(events: int) -> MarkedObjects:
+    """No objects at all in any event."""
+    nothing = np.zeros(0, np.float32)
+    return MarkedObjects(np.zeros(events + 1, np.int64), np.zeros(0, np.bool_), nothing, nothing, nothing)
+
+
+def _passes(values: Values, cut: IdCut) -> Marks:
+    passed = np.ones(len(values), np.bool_) if values.dtype.kind in "biu" else ~np.isnan(values)
+    if cut.minimum is not None:
+        passed &= values >= cut.minimum
+    if cut.maximum is not None:
+        passed &= values <= cut.maximum
+    return passed
+
+
+def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> MarkedObjects:
+    """The objects, where only those count that are farther than a distance in (eta, phi) from others that count."""
+    kept = objects.kept.copy()
+    for other in others:
+        kind: Any = np.result_type(objects.eta, other.eta, objects.phi, other.phi).type
+        kernels.drop_near(
+            kept,
+            objects.offsets,
+            objects.eta,
+            objects.phi,
+            other.kept,
+            other.offsets,
+            other.eta,
+            other.phi,
+            kind(radius**2),
+            kind(np.pi),
+            kind(2 * np.pi),
+        )
+    return MarkedObjects(objects.offsets, kept, objects.pt, objects.eta, objects.phi)
+
+
+def hardest(objects: MarkedObjects, pt: Values, number: int, events: Positions) -> Positions:
+    """Positions of the objects of highest pT that count, shape (chosen events, number); -1 where there are fewer.
+
+    Args:
+        objects: the objects.
+        pt: their momenta in a variation.
+        number: how many per event.
+        events: the events to look at.
+    """
+    found = np.empty((len(events), number), np.int64)
+    kernels.hardest(events, objects.offsets, pt, objects.kept, found)
+    return found
+
+
+@dataclass(frozen=True)
+class JetSummary:
+    """Numbers of the objects of each chosen event.
+
+    Attributes:
+        number: how many have a high enough pT, shape (chosen events,).
+        sum_pt: sum of the pT of those, in GeV.
+        tagged: how many are tagged.
+    """
+
+    number: Numbers
+    sum_pt: Numbers
+    tagged: Numbers
+
+
+def summarise(
+    objects: MarkedObjects, pt: Values, taggable: Marks, events: Positions, *, pt_min: float, tagged_pt_min: float
+) -> JetSummary:
+    """Count and sum the objects of each event that count.
+
+    Args:
+        objects: the objects.
+        pt: their momenta in a variation.
+        taggable: objects that are tagged if their pT is high enough.
+        events: the events to look at.
+        pt_min: smallest pT of those that are counted and summed, exclusive.
+        tagged_pt_min: smallest pT of tagged objects, exclusive.
+    """
+    found = np.empty((3, len(events)))
+    kind: Any = pt.dtype.type
+    kernels.summarise(
+        events, objects.offsets, pt, objects.kept, taggable, kind(pt_min), kind(tagged_pt_min), found
+    )
+    return JetSummary(*found)
+
+
+def least_dphi(
+    positions: Positions, objects: MarkedObjects, pt: Values, *, pt_min: float, direction: Numbers
+) -> Numbers:
+    """Smallest azimuthal distance in rad between each event's direction and objects; pi without any.
+
+    Args:
+        positions: of the objects of each event, shape (events, objects); -1 where there are fewer.
+        objects: the objects.
+        pt: their momenta in a variation.
+        pt_min: smallest pT of an object that is looked at, exclusive.
+        direction: azimuth of each event, shape (events,).
+    """
+    least = np.empty(len(positions))
+    kind: Any = pt.dtype.type
+    kernels.least_dphi(positions, pt, objects.phi, kind(pt_min), direction, least)
+    return least
+
+
+def take(values: Values, positions: Positions, *, absent: float = np.nan) -> Numbers:
+    """Values at positions; ``absent`` where the position is -1."""
+    taken = np.empty(len(positions))
+    kernels.take(values, positions, absent, taken)
+    return taken
