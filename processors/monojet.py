@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.funnel import Columns, Funnel, Masks, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts
 from darkop_dist.events.marked import (
     MarkedObjects,
@@ -40,10 +41,6 @@ from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBui
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
 
-Numbers = npt.NDArray[np.float64]
-Positions = npt.NDArray[np.int64]
-Columns = dict[str, Numbers]
-Masks = dict[str, npt.NDArray[np.bool_]]
 
 REGIONS = ("signal", "dimuon", "single_muon")
 STEPS = {
@@ -136,6 +133,7 @@ class Objects:
     Attributes:
         jets: all jets; those count that are away from veto muons, electrons and photons.
         taggable: jets that count as b-tagged if their pT is high enough, shape (jets,).
+        usable: events without veto objects and with the muons of a region, shape (events,).
         vetoes: number of veto ``electron``, ``photon`` and ``tau`` objects, each of shape (events,).
         muons: number of veto muons, shape (events,).
         tight: number of muons of the control regions, shape (events,).
@@ -148,6 +146,7 @@ class Objects:
 
     jets: MarkedObjects
     taggable: npt.NDArray[np.bool_]
+    usable: npt.NDArray[np.bool_]
     vetoes: dict[str, Positions]
     muons: Positions
     tight: Positions
@@ -156,6 +155,24 @@ class Objects:
     muon_y: Numbers
     muon_phi: Numbers
     columns: Columns
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Events of one variation that pass the cuts, and for the nominal one those that fail a single cut.
+
+    Attributes:
+        shared: the events with their observables and the cuts that all regions share.
+        cuts: the other cuts by region and name.
+    """
+
+    shared: Funnel
+    cuts: dict[str, Masks]
+
+    def mask(self, region: str) -> npt.NDArray[np.bool_]:
+        """Which of the events are in a region."""
+        steps = [*self.shared.masks.values(), *self.cuts[region].values()]
+        return np.asarray(np.logical_and.reduce(steps), dtype=np.bool_)
 
 
 class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
@@ -235,23 +252,24 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     def scored_events(self, events: ak.Array) -> ak.Array:
         """The events of the signal region, which the operator sees, with the field ``entry``."""
         builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
-        chosen = self._evaluate(events, builder)[1]["signal"]
+        found, _ = self._evaluate(events, builder)
+        chosen = found.shared.events[found.mask("signal")]
         return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk."""
         builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
-        columns, masks, weights = self._evaluate(events, builder)
+        found, weights = self._evaluate(events, builder)
         if self.scorer is not None:
-            self._fill_scores(events, builder, columns, masks, weights)
+            self._fill_scores(events, builder, found, weights)
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing is left to do."""
         return accumulator
 
-    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, Numbers]:
-        """Fill all variations; columns, region masks and weights of the nominal one are returned."""
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Selected, Numbers]:
+        """Fill all variations; the events of the nominal one and the weights of all events are returned."""
         parameters = self.settings.parameters
         require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
         noted: dict[str, None] = {}
@@ -269,27 +287,22 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         shifts = jet_shifts(read, jets, parameters.met, self.settings.systematics, parameters.shifts, note)
         fractions = self._fractions(read, note)
         objects = self._objects(read, jets, leptons, note)
-        everything = np.arange(len(events))
-        vetoed = objects.vetoes["electron"] + objects.vetoes["photon"] + objects.vetoes["tau"] > 0
-        unvetoed = np.flatnonzero(~vetoed)
-        columns: Columns = {}
-        masks: Masks = {}
+        nominal: Selected | None = None
         for shift in shifts:
-            chosen = everything if shift.name == NOMINAL else unvetoed
-            found = self._columns(shift, objects, fractions, chosen)
-            cuts = self._cuts(found, objects, chosen)
-            regions = {region: np.logical_and.reduce(list(steps.values())) for region, steps in cuts.items()}
-            self._fill(builder, shift.name, found, regions, weights[chosen])
+            found = self._select(shift, objects, fractions)
+            self._fill(builder, shift.name, found, weights)
             if shift.name == NOMINAL:
-                columns, masks = found, regions
+                nominal = found
                 for name, factor in factors.items():
                     if name != NOMINAL:
-                        self._fill(builder, name, found, regions, generated * factor)
-                self._cutflow(builder, cuts, weights)
-                self._all_cuts_but_one(builder, found, cuts["signal"], weights)
+                        self._fill(builder, name, found, generated * factor)
+                self._cutflow(builder, found, weights)
+                self._all_cuts_but_one(builder, found, weights)
         for text in noted:
             builder.note(text, len(events))
-        return columns, masks, weights
+        if nominal is None:
+            raise ValueError("the variations hold no nominal one")
+        return nominal, weights
 
     def _wanted(self, read: EventColumns) -> list[str]:
         """The columns that the selection reads."""
@@ -337,7 +350,11 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         clean = away_from(
             jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap
         )
-        counts, (x, y) = muons.counts(), muons.vector_sum()
+        counts, (x, y) = muons.counts(), muons.vector_sum(muons.pt, muons.directions())
+        vetoes = {name: leptons[name].counts() for name in ("electron", "photon", "tau")}
+        tight = leptons["tight"].counts()
+        charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
+        known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
         pair = muons.first(2)
         columns = {
             "muon_pt": take(muons.pt, pair[:, 0]),
@@ -349,91 +366,112 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         return Objects(
             jets=clean,
             taggable=self._taggable(read, jets, note),
-            vetoes={name: leptons[name].counts() for name in ("electron", "photon", "tau")},
+            usable=known & np.logical_and.reduce([found == 0 for found in vetoes.values()]),
+            vetoes=vetoes,
             muons=counts,
-            tight=leptons["tight"].counts(),
-            charge=muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts,
+            tight=tight,
+            charge=charge,
             muon_x=x,
             muon_y=y,
             muon_phi=take(muons.phi, pair[:, 0]),
             columns=columns,
         )
 
-    def _columns(self, shift: JetShift, objects: Objects, fractions: dict[str, Any], chosen: Positions) -> Columns:
-        """Observables of the chosen events, and those that only the cuts use."""
+    def _select(self, shift: JetShift, objects: Objects, fractions: dict[str, Any]) -> Selected:
+        """Follow the events of one variation through its cuts.
+
+        The nominal events are followed as long as they fail at most one cut, for the plots with all cuts but one;
+        those of other variations must pass all of them.
+        """
         parameters = self.settings.parameters
-        met_x, met_y = shift.met_x[chosen], shift.met_y[chosen]
-        x, y = met_x + objects.muon_x[chosen], met_y + objects.muon_y[chosen]
-        recoil_phi, met_phi = np.arctan2(y, x), np.arctan2(met_y, met_x)
-        met = np.hypot(met_x, met_y)
-        jets, pt = objects.jets, shift.pt
-        hard = hardest(jets, pt, max(parameters.dphi_jets, 2), chosen)
-        first, second = hard[:, 0], hard[:, 1]
-        near, floor = hard[:, : parameters.dphi_jets], parameters.dphi_jet_pt_min
-        jet_phi = take(jets.phi, first)
-        summary = summarise(jets, pt, objects.taggable, chosen, pt_min=floor, tagged_pt_min=parameters.b_jet.pt_min)
-        own = {name: values[chosen] for name, values in objects.columns.items()}
+        nominal = shift.name == NOMINAL
+        start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
+        funnel = Funnel(start, spare=int(nominal), keep_flow=nominal)
+        columns, jets, pt = funnel.columns, objects.jets, shift.pt
+        first = hardest(jets, pt, 1, funnel.events)[:, 0]
+        columns |= {"jet_pt": take(pt, first, absent=0.0), "jet_eta": take(jets.eta, first, absent=99.0)}
+        columns |= {name: take(values, first) for name, values in fractions.items()}
+        funnel.cut("jet_pt", columns["jet_pt"] > parameters.jet_pt_min)
+        funnel.cut("jet_eta", np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max)
+        funnel.cut("charged_fraction", ~(columns["charged_fraction"] <= parameters.charged_fraction_min))
+        funnel.cut("neutral_fraction", ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max))
+        for name, counts in objects.vetoes.items():
+            funnel.cut(f"{name} veto", funnel.of(counts) == 0)
+        funnel.drop(required=[f"{name} veto" for name in objects.vetoes])
+        tagged_pt_min, floor = parameters.b_jet.pt_min, parameters.dphi_jet_pt_min
+        summary = summarise(jets, pt, objects.taggable, funnel.events, pt_min=floor, tagged_pt_min=tagged_pt_min)
+        funnel.columns |= {"b_jets": summary.tagged, "jets": summary.number, "ht": summary.sum_pt}
+        funnel.cut("b_jets", summary.tagged == 0)
+        met_x, met_y = shift.met(funnel.events)
+        x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
+        momenta = {"MET": np.hypot(met_x, met_y), "met_x": met_x, "met_y": met_y, "recoil_x": x, "recoil_y": y}
+        funnel.columns |= {"recoil": np.hypot(x, y), **momenta}
+        funnel.cut("recoil", funnel.columns["recoil"] > parameters.recoil_min)
+        funnel.drop()
+        funnel.columns |= self._angles(funnel, shift, objects)
+        funnel.cut("min_dphi", funnel.columns["min_dphi"] > parameters.dphi_min)
+        return Selected(funnel, self._cuts(funnel, objects))
+
+    def _angles(self, funnel: Funnel, shift: JetShift, objects: Objects) -> Columns:
+        """Observables that only events near the end of the selection are asked for."""
+        parameters = self.settings.parameters
+        columns, jets, pt = funnel.columns, objects.jets, shift.pt
+        recoil_phi = np.arctan2(columns["recoil_y"], columns["recoil_x"])
+        met_phi = np.arctan2(columns["met_y"], columns["met_x"])
+        hard = hardest(jets, pt, max(parameters.dphi_jets, 2), funnel.events)
+        near, second = hard[:, : parameters.dphi_jets], hard[:, 1]
+        jet_phi = take(jets.phi, hard[:, 0])
+        own = {name: funnel.of(values) for name, values in objects.columns.items()}
+        transverse_mass = _transverse_mass(own["muon_pt"], funnel.of(objects.muon_phi), columns["MET"], met_phi)
         return {
-            "recoil": np.hypot(x, y),
-            "MET": met,
-            "jet_pt": take(pt, first, absent=0.0),
-            "jet_eta": take(jets.eta, first, absent=99.0),
+            "min_dphi": least_dphi(near, jets, pt, pt_min=parameters.dphi_jet_pt_min, direction=recoil_phi),
             "jet_phi": jet_phi,
-            **{name: take(values, first) for name, values in fractions.items()},
-            "min_dphi": least_dphi(near, jets, pt, pt_min=floor, direction=recoil_phi),
-            "b_jets": summary.tagged,
-            "jets": summary.number,
-            "ht": summary.sum_pt,
             "second_jet_pt": take(pt, second),
             "second_jet_eta": take(jets.eta, second),
             "dphi_jet_met": np.abs(delta_phi(jet_phi, met_phi)),
-            "transverse_mass": _transverse_mass(own["muon_pt"], objects.muon_phi[chosen], met, met_phi),
+            "transverse_mass": transverse_mass,
             **own,
         }
 
-    def _cuts(self, columns: Columns, objects: Objects, chosen: Positions) -> dict[str, Masks]:
-        parameters = self.settings.parameters
-        kinematics: Masks = {
-            "jet_pt": columns["jet_pt"] > parameters.jet_pt_min,
-            "jet_eta": np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max,
-            "charged_fraction": ~(columns["charged_fraction"] <= parameters.charged_fraction_min),
-            "neutral_fraction": ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max),
-            **{f"{name} veto": counts[chosen] == 0 for name, counts in objects.vetoes.items()},
-            "b_jets": columns["b_jets"] == 0,
-            "recoil": columns["recoil"] > parameters.recoil_min,
-            "min_dphi": columns["min_dphi"] > parameters.dphi_min,
-        }
-        muons, tight, charge = objects.muons[chosen], objects.tight[chosen], objects.charge[chosen]
+    def _cuts(self, funnel: Funnel, objects: Objects) -> dict[str, Masks]:
+        """The cuts of each region, after those that all regions share."""
+        parameters, columns = self.settings.parameters, funnel.columns
+        muons, tight, charge = funnel.of(objects.muons), funnel.of(objects.tight), funnel.of(objects.charge)
         in_window = (columns["dimuon_mass"] > parameters.z_mass[0]) & (columns["dimuon_mass"] < parameters.z_mass[1])
         region = self.settings.signal_region
-        signal: Masks = {**kinematics, "muon veto": muons == 0}
+        signal: Masks = {"muon veto": muons == 0}
         if region is not None:
-            signal["signal region"] = region.evaluate(columns)
+            signal["signal region"] = region.evaluate({name: columns[name] for name in self.region_columns})
         return {
             "signal": signal,
-            "dimuon": {**kinematics, "two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
+            "dimuon": {"two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
             "single_muon": {
-                **kinematics,
                 "one muon": (muons == 1) & (tight == 1),
                 "transverse mass": columns["transverse_mass"] < parameters.w_mt_max,
             },
         }
 
-    def _fill(self, builder: OutputBuilder, variation: str, columns: Columns, masks: Masks, weights: Numbers) -> None:
-        for region, mask in masks.items():
+    def _fill(self, builder: OutputBuilder, variation: str, found: Selected, weights: Numbers) -> None:
+        weights = found.shared.of(weights)
+        for region in REGIONS:
             names = [item.name for item in self.observables if region in ONLY_IN.get(item.name, REGIONS)]
-            values = {name: columns[name] for name in names}
-            builder.fill_known(region, variation, values, weights, np.flatnonzero(mask))
+            values = {name: found.shared.columns[name] for name in names}
+            builder.fill_known(region, variation, values, weights, np.flatnonzero(found.mask(region)))
 
-    def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: Numbers) -> None:
-        for region, steps in cuts.items():
+    def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
+        shared = {STEPS.get(step, step): weights[left] for step, left in found.shared.flow.items()}
+        for region, steps in found.cuts.items():
             builder.cut(region, "events read", weights)
-            left = np.arange(len(weights))
+            for step, left in shared.items():
+                builder.cut(region, step, left)
+            passed = np.logical_and.reduce(list(found.shared.masks.values()))
             for step, mask in steps.items():
-                left = left[mask[left]]
-                builder.cut(region, STEPS.get(step, step), weights[left])
+                passed &= mask
+                builder.cut(region, STEPS.get(step, step), weights[found.shared.events[passed]])
 
-    def _all_cuts_but_one(self, builder: OutputBuilder, columns: Columns, steps: Masks, weights: Numbers) -> None:
+    def _all_cuts_but_one(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
+        steps, columns = {**found.shared.masks, **found.cuts["signal"]}, found.shared.columns
+        weights = found.shared.of(weights)
         for observable in self.observables:
             name = observable.name
             if name not in steps:
@@ -447,28 +485,23 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             if len(passed):
                 builder.fill_known("signal without its cut", NOMINAL, {name: columns[name]}, weights, passed)
 
-    def _fill_scores(
-        self,
-        events: ak.Array,
-        builder: OutputBuilder,
-        columns: Columns,
-        masks: Masks,
-        weights: Numbers,
-    ) -> None:
+    def _fill_scores(self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
         scorer = self.scorer
         if scorer is None:
             return
         label = str(events.metadata["file_label"])
         every = event_numbers(events)
         shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
-        for region, mask in masks.items():
+        for region in REGIONS:
+            mask = found.mask(region)
             if not mask.any():
                 continue
-            numbers = {name: values[mask] for name, values in every.items()}
+            chosen = found.shared.events[mask]
+            numbers = {name: values[chosen] for name, values in every.items()}
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
-            values = {name: columns[name][mask] for name in shown}
-            scores = score_events(scorer, events[mask])
-            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
+            values = {name: found.shared.columns[name][mask] for name in shown}
+            scores = score_events(scorer, events[chosen])
+            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[chosen], parts, values))
 
     def _fractions(self, read: EventColumns, note: Note) -> dict[str, Any]:
         """Energy fractions of the jets by observable, each of shape (jets,)."""

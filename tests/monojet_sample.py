@@ -1,4 +1,4 @@
-"""Made-up events in NanoAOD's layout for the mono-jet selection: 46 branches, spectra and multiplicities as in simulation.
+"""Made-up events in NanoAOD's layout for the mono-jet selection: 49 branches, spectra and multiplicities as in simulation.
 
 A boson with an exponential pT spectrum recoils against the leading jet; it decays to neutrinos, a muon and a neutrino, or
 two muons. Further jets, leptons, photons and taus are added at random, so that every veto, overlap and region has events.
@@ -59,6 +59,8 @@ def _events(rng: np.random.Generator, count: int, start: int, *, with_generator_
     for suffix in ("", "Up", "Down"):
         content[f"puWeight{suffix}"] = _short(rng.normal(1.0, 0.1, count))
     content["PV_npvs"] = rng.poisson(30.0, count).astype(np.int32)
+    for axis, width in (("x", 0.002), ("y", 0.002), ("z", 3.5)):
+        content[f"PV_{axis}"] = _short(rng.normal(0.0, width, count))
     return content
 
 

@@ -46,15 +46,13 @@ def drop_near(
 ) -> None:
     """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi)."""
     for event in range(len(offsets) - 1):
-        first, last = others_offsets[event], others_offsets[event + 1]
-        if first == last:
-            continue
-        for one in range(offsets[event], offsets[event + 1]):
-            for other in range(first, last):
-                if others_kept[other] and kept[one]:
-                    deta = eta[one] - others_eta[other]
-                    dphi = wrapped(phi[one] - others_phi[other], pi, period)
-                    kept[one] = deta * deta + dphi * dphi > squared_radius
+        for other in range(others_offsets[event], others_offsets[event + 1]):
+            if not others_kept[other]:
+                continue
+            for one in range(offsets[event], offsets[event + 1]):
+                deta = eta[one] - others_eta[other]
+                dphi = wrapped(phi[one] - others_phi[other], pi, period)
+                kept[one] &= deta * deta + dphi * dphi > squared_radius
 
 
 @compiled
@@ -91,15 +89,18 @@ def sum_kept(kept: Any, offsets: Any, values: Any, zero: Any, sums: Any) -> None
 
 
 @compiled
-def sum_products(kept: Any, offsets: Any, pt: Any, cos: Any, sin: Any, zero: Any, x: Any, y: Any) -> None:
+def sum_products(
+    events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: Any, zero: Any, x: Any, y: Any
+) -> None:
     """Components of the vector sum of the marked objects of each event, in the precision of ``zero``."""
-    for event in range(len(offsets) - 1):
+    for row in range(len(events)):
+        event = events[row]
         along, across = zero, zero
         for one in range(offsets[event], offsets[event + 1]):
             if kept[one]:
                 along += pt[one] * cos[one]
                 across += pt[one] * sin[one]
-        x[event], y[event] = along, across
+        x[row], y[row] = along, across
 
 
 @compiled

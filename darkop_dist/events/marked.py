@@ -65,17 +65,24 @@ class MarkedObjects:
         kernels.sum_kept(self.kept, self.offsets, values, sums.dtype.type(0), sums)
         return sums
 
-    def vector_sum(self, pt: Values | None = None) -> tuple[Numbers, Numbers]:
-        """Components (px, py) in GeV of the sum of the objects that count, each of shape (events,).
+    def directions(self) -> tuple[Values, Values]:
+        """Cosine and sine of the azimuths, each of shape (objects,)."""
+        return np.cos(self.phi), np.sin(self.phi)
+
+    def vector_sum(
+        self, pt: Values, directions: tuple[Values, Values], events: Positions | None = None
+    ) -> tuple[Numbers, Numbers]:
+        """Components (px, py) in GeV of the sum of the objects that count, each of shape (chosen events,).
 
         Args:
-            pt: momenta instead of the objects' own.
+            pt: their momenta in a variation.
+            directions: what ``directions`` says.
+            events: the events to look at; all by default.
         """
-        pt = self.pt if pt is None else pt
-        cos, sin = np.cos(self.phi), np.sin(self.phi)
-        x = np.empty(self.events, np.result_type(pt, cos))
+        events = np.arange(self.events) if events is None else events
+        x = np.empty(len(events), np.result_type(pt, directions[0]))
         y = np.empty_like(x)
-        kernels.sum_products(self.kept, self.offsets, pt, cos, sin, x.dtype.type(0), x, y)
+        kernels.sum_products(events, self.kept, self.offsets, pt, *directions, x.dtype.type(0), x, y)
         return x.astype(np.float64), y.astype(np.float64)
 
 
