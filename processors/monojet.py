@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.columns import EventColumns
-from darkop_dist.events.funnel import Columns, Funnel, Masks, Numbers, Positions
+from darkop_dist.events.funnel import Funnel, Mask, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts
 from darkop_dist.events.marked import (
     MarkedObjects,
@@ -29,7 +29,8 @@ from darkop_dist.events.marked import (
     least_dphi,
     mark_objects,
     no_objects,
-    summarise,
+    number_above,
+    sum_above,
     take,
 )
 from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
@@ -132,46 +133,50 @@ class Objects:
 
     Attributes:
         jets: all jets; those count that are away from veto muons, electrons and photons.
-        taggable: jets that count as b-tagged if their pT is high enough, shape (jets,).
+        tagged: the same; those count that are b-tagged if their pT is high enough.
         usable: events without veto objects and with the muons of a region, shape (events,).
         vetoes: number of veto ``electron``, ``photon`` and ``tau`` objects, each of shape (events,).
+        muon_objects: all muons; the veto muons count.
+        pair: positions of the first two veto muons, shape (events, 2).
         muons: number of veto muons, shape (events,).
         tight: number of muons of the control regions, shape (events,).
         charge: sum of the veto muons' charges, shape (events,); their number in files without charges.
         muon_x: x component in GeV of the veto muons' vector sum, shape (events,).
         muon_y: its y component.
-        muon_phi: azimuth of the first veto muon, shape (events,); NaN without one.
-        columns: observables of muons and vertices, each of shape (events,).
+        vertices: number of primary vertices, shape (events,); NaN in files that do not say.
     """
 
     jets: MarkedObjects
-    taggable: npt.NDArray[np.bool_]
+    tagged: MarkedObjects
     usable: npt.NDArray[np.bool_]
     vetoes: dict[str, Positions]
+    muon_objects: MarkedObjects
+    pair: Positions
     muons: Positions
     tight: Positions
     charge: npt.NDArray[Any]
     muon_x: Numbers
     muon_y: Numbers
-    muon_phi: Numbers
-    columns: Columns
+    vertices: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Selected:
-    """Events of one variation that pass the cuts, and for the nominal one those that fail a single cut.
+    """Events of one variation that pass the cuts of all regions, and for the nominal one those that fail one of them.
 
     Attributes:
-        shared: the events with their observables and the cuts that all regions share.
-        cuts: the other cuts by region and name.
+        shared: the events that were followed, with the cuts that all regions share.
+        inner: those of them with all observables: the ones that pass.
+        cuts: the other cuts of the inner events by region and name.
     """
 
     shared: Funnel
-    cuts: dict[str, Masks]
+    inner: Funnel
+    cuts: dict[str, dict[str, Mask]]
 
     def mask(self, region: str) -> npt.NDArray[np.bool_]:
-        """Which of the events are in a region."""
-        steps = [*self.shared.masks.values(), *self.cuts[region].values()]
+        """Which of the inner events are in a region."""
+        steps = [*self.inner.masks().values(), *self.cuts[region].values()]
         return np.asarray(np.logical_and.reduce(steps), dtype=np.bool_)
 
 
@@ -228,7 +233,9 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
             Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
             Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
-            Observable("dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"),
+            Observable(
+                "dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"
+            ),
             Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
             Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
             Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
@@ -253,7 +260,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         """The events of the signal region, which the operator sees, with the field ``entry``."""
         builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
         found, _ = self._evaluate(events, builder)
-        chosen = found.shared.events[found.mask("signal")]
+        chosen = found.inner.events[found.mask("signal")]
         return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
 
     def process(self, events: ak.Array) -> Output:
@@ -297,7 +304,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
                     if name != NOMINAL:
                         self._fill(builder, name, found, generated * factor)
                 self._cutflow(builder, found, weights)
-                self._all_cuts_but_one(builder, found, weights)
+                self._all_cuts_but_one(builder, found, objects, weights)
         for text in noted:
             builder.note(text, len(events))
         if nominal is None:
@@ -347,34 +354,29 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         self, read: EventColumns, jets: MarkedObjects, leptons: dict[str, MarkedObjects], note: Note
     ) -> Objects:
         muons = leptons["muon"]
-        clean = away_from(
-            jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap
-        )
-        counts, (x, y) = muons.counts(), muons.vector_sum(muons.pt, muons.directions())
+        clean = away_from(jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap)
+        counts = muons.counts()
+        with_muons = np.flatnonzero(counts)
+        recoil = np.zeros((2, len(read)))
+        recoil[:, with_muons] = muons.vector_sum(muons.pt, muons.directions(), with_muons)
         vetoes = {name: leptons[name].counts() for name in ("electron", "photon", "tau")}
         tight = leptons["tight"].counts()
         charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
         known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
-        pair = muons.first(2)
-        columns = {
-            "muon_pt": take(muons.pt, pair[:, 0]),
-            "muon_eta": take(muons.eta, pair[:, 0]),
-            "second_muon_pt": take(muons.pt, pair[:, 1]),
-            "dimuon_mass": _dimuon_mass(muons, pair),
-            "vertices": _vertices(read, note),
-        }
+        tagged = clean.kept & self._taggable(read, jets, note)
         return Objects(
             jets=clean,
-            taggable=self._taggable(read, jets, note),
+            tagged=MarkedObjects(jets.offsets, tagged, jets.pt, jets.eta, jets.phi),
             usable=known & np.logical_and.reduce([found == 0 for found in vetoes.values()]),
             vetoes=vetoes,
+            muon_objects=muons,
+            pair=muons.first(2),
             muons=counts,
             tight=tight,
             charge=charge,
-            muon_x=x,
-            muon_y=y,
-            muon_phi=take(muons.phi, pair[:, 0]),
-            columns=columns,
+            muon_x=recoil[0],
+            muon_y=recoil[1],
+            vertices=_vertices(read, note),
         )
 
     def _select(self, shift: JetShift, objects: Objects, fractions: dict[str, Any]) -> Selected:
@@ -387,75 +389,91 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         nominal = shift.name == NOMINAL
         start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
         funnel = Funnel(start, spare=int(nominal), keep_flow=nominal)
-        columns, jets, pt = funnel.columns, objects.jets, shift.pt
-        first = hardest(jets, pt, 1, funnel.events)[:, 0]
-        columns |= {"jet_pt": take(pt, first, absent=0.0), "jet_eta": take(jets.eta, first, absent=99.0)}
-        columns |= {name: take(values, first) for name, values in fractions.items()}
-        funnel.cut("jet_pt", columns["jet_pt"] > parameters.jet_pt_min)
-        funnel.cut("jet_eta", np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max)
-        funnel.cut("charged_fraction", ~(columns["charged_fraction"] <= parameters.charged_fraction_min))
-        funnel.cut("neutral_fraction", ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max))
+        jets, pt = objects.jets, shift.pt
+        first = hardest(jets, pt, 1, start)[:, 0]
+        jet_pt = take(pt, first, absent=0.0)
+        funnel.add(first=first, jet_pt=jet_pt)
+        funnel.cut("jet_pt", jet_pt > parameters.jet_pt_min)
+        if not nominal:
+            funnel.drop()
+        first = funnel.column("first")
+        jet_eta = take(jets.eta, first, absent=99.0)
+        charged, neutral = (take(fractions[name], first) for name in ("charged_fraction", "neutral_fraction"))
+        funnel.add(jet_eta=jet_eta, charged_fraction=charged, neutral_fraction=neutral)
+        funnel.cut("jet_eta", np.abs(jet_eta) < parameters.jet_abs_eta_max)
+        funnel.cut("charged_fraction", ~(charged <= parameters.charged_fraction_min))
+        funnel.cut("neutral_fraction", ~(neutral >= parameters.neutral_fraction_max))
         for name, counts in objects.vetoes.items():
             funnel.cut(f"{name} veto", funnel.of(counts) == 0)
-        funnel.drop(required=[f"{name} veto" for name in objects.vetoes])
-        tagged_pt_min, floor = parameters.b_jet.pt_min, parameters.dphi_jet_pt_min
-        summary = summarise(jets, pt, objects.taggable, funnel.events, pt_min=floor, tagged_pt_min=tagged_pt_min)
-        funnel.columns |= {"b_jets": summary.tagged, "jets": summary.number, "ht": summary.sum_pt}
-        funnel.cut("b_jets", summary.tagged == 0)
+        # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
+        funnel.drop([f"{name} veto" for name in objects.vetoes], spared=funnel.of(objects.muons) == 0)
+        tagged = number_above(objects.tagged, pt, parameters.b_jet.pt_min, funnel.events)
+        funnel.add(b_jets=tagged)
+        funnel.cut("b_jets", tagged == 0)
+        funnel.drop()
         met_x, met_y = shift.met(funnel.events)
         x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
-        momenta = {"MET": np.hypot(met_x, met_y), "met_x": met_x, "met_y": met_y, "recoil_x": x, "recoil_y": y}
-        funnel.columns |= {"recoil": np.hypot(x, y), **momenta}
-        funnel.cut("recoil", funnel.columns["recoil"] > parameters.recoil_min)
+        recoil = np.hypot(x, y)
+        funnel.add(recoil=recoil, recoil_x=x, recoil_y=y, met_x=met_x, met_y=met_y)
+        funnel.cut("recoil", recoil > parameters.recoil_min)
         funnel.drop()
-        funnel.columns |= self._angles(funnel, shift, objects)
-        funnel.cut("min_dphi", funnel.columns["min_dphi"] > parameters.dphi_min)
-        return Selected(funnel, self._cuts(funnel, objects))
+        direction = np.arctan2(funnel.column("recoil_y"), funnel.column("recoil_x"))
+        near = hardest(jets, pt, parameters.dphi_jets, funnel.events)
+        least = least_dphi(near, jets, pt, pt_min=parameters.dphi_jet_pt_min, direction=direction)
+        funnel.add(min_dphi=least)
+        funnel.cut("min_dphi", least > parameters.dphi_min)
+        # A signal region may cut on anything, so then the plots with all cuts but one need all observables.
+        inner = funnel if nominal and self.settings.signal_region is not None else funnel.passing()
+        self._add_other_columns(inner, shift, objects)
+        return Selected(funnel, inner, self._cuts(inner, objects))
 
-    def _angles(self, funnel: Funnel, shift: JetShift, objects: Objects) -> Columns:
-        """Observables that only events near the end of the selection are asked for."""
-        parameters = self.settings.parameters
-        columns, jets, pt = funnel.columns, objects.jets, shift.pt
-        recoil_phi = np.arctan2(columns["recoil_y"], columns["recoil_x"])
-        met_phi = np.arctan2(columns["met_y"], columns["met_x"])
-        hard = hardest(jets, pt, max(parameters.dphi_jets, 2), funnel.events)
-        near, second = hard[:, : parameters.dphi_jets], hard[:, 1]
-        jet_phi = take(jets.phi, hard[:, 0])
-        own = {name: funnel.of(values) for name, values in objects.columns.items()}
-        transverse_mass = _transverse_mass(own["muon_pt"], funnel.of(objects.muon_phi), columns["MET"], met_phi)
-        return {
-            "min_dphi": least_dphi(near, jets, pt, pt_min=parameters.dphi_jet_pt_min, direction=recoil_phi),
-            "jet_phi": jet_phi,
-            "second_jet_pt": take(pt, second),
-            "second_jet_eta": take(jets.eta, second),
-            "dphi_jet_met": np.abs(delta_phi(jet_phi, met_phi)),
-            "transverse_mass": transverse_mass,
-            **own,
-        }
+    def _add_other_columns(self, funnel: Funnel, shift: JetShift, objects: Objects) -> None:
+        """Observables that the cuts of all regions do without."""
+        jets, pt, muons = objects.jets, shift.pt, objects.muon_objects
+        hard, pair = hardest(jets, pt, 2, funnel.events), objects.pair[funnel.events]
+        jet_phi, muon_pt = take(jets.phi, hard[:, 0]), take(muons.pt, pair[:, 0])
+        x, y = funnel.column("met_x"), funnel.column("met_y")
+        met, met_phi = np.hypot(x, y), np.arctan2(y, x)
+        floor = self.settings.parameters.dphi_jet_pt_min
+        funnel.add(
+            MET=met,
+            jet_phi=jet_phi,
+            jets=number_above(jets, pt, floor, funnel.events),
+            ht=sum_above(jets, pt, floor, funnel.events),
+            second_jet_pt=take(pt, hard[:, 1]),
+            second_jet_eta=take(jets.eta, hard[:, 1]),
+            dphi_jet_met=np.abs(delta_phi(jet_phi, met_phi)),
+            muon_pt=muon_pt,
+            muon_eta=take(muons.eta, pair[:, 0]),
+            second_muon_pt=take(muons.pt, pair[:, 1]),
+            dimuon_mass=_dimuon_mass(muons, pair),
+            transverse_mass=_transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
+            vertices=funnel.of(objects.vertices).astype(np.float64),
+        )
 
-    def _cuts(self, funnel: Funnel, objects: Objects) -> dict[str, Masks]:
+    def _cuts(self, funnel: Funnel, objects: Objects) -> dict[str, dict[str, Mask]]:
         """The cuts of each region, after those that all regions share."""
-        parameters, columns = self.settings.parameters, funnel.columns
+        parameters, mass = self.settings.parameters, funnel.column("dimuon_mass")
         muons, tight, charge = funnel.of(objects.muons), funnel.of(objects.tight), funnel.of(objects.charge)
-        in_window = (columns["dimuon_mass"] > parameters.z_mass[0]) & (columns["dimuon_mass"] < parameters.z_mass[1])
+        in_window = (mass > parameters.z_mass[0]) & (mass < parameters.z_mass[1])
         region = self.settings.signal_region
-        signal: Masks = {"muon veto": muons == 0}
+        signal: dict[str, Mask] = {"muon veto": muons == 0}
         if region is not None:
-            signal["signal region"] = region.evaluate({name: columns[name] for name in self.region_columns})
+            signal["signal region"] = region.evaluate({name: funnel.column(name) for name in self.region_columns})
         return {
             "signal": signal,
             "dimuon": {"two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
             "single_muon": {
                 "one muon": (muons == 1) & (tight == 1),
-                "transverse mass": columns["transverse_mass"] < parameters.w_mt_max,
+                "transverse mass": funnel.column("transverse_mass") < parameters.w_mt_max,
             },
         }
 
     def _fill(self, builder: OutputBuilder, variation: str, found: Selected, weights: Numbers) -> None:
-        weights = found.shared.of(weights)
+        weights = found.inner.of(weights)
         for region in REGIONS:
             names = [item.name for item in self.observables if region in ONLY_IN.get(item.name, REGIONS)]
-            values = {name: found.shared.columns[name] for name in names}
+            values = {name: found.inner.column(name) for name in names}
             builder.fill_known(region, variation, values, weights, np.flatnonzero(found.mask(region)))
 
     def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
@@ -464,14 +482,15 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             builder.cut(region, "events read", weights)
             for step, left in shared.items():
                 builder.cut(region, step, left)
-            passed = np.logical_and.reduce(list(found.shared.masks.values()))
+            passed = np.logical_and.reduce(list(found.inner.masks().values()))
             for step, mask in steps.items():
                 passed &= mask
-                builder.cut(region, STEPS.get(step, step), weights[found.shared.events[passed]])
+                builder.cut(region, step, weights[found.inner.events[passed]])
 
-    def _all_cuts_but_one(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
-        steps, columns = {**found.shared.masks, **found.cuts["signal"]}, found.shared.columns
-        weights = found.shared.of(weights)
+    def _all_cuts_but_one(self, builder: OutputBuilder, found: Selected, objects: Objects, weights: Numbers) -> None:
+        shared = found.shared
+        own = found.cuts["signal"] if found.inner is shared else {"muon veto": shared.of(objects.muons) == 0}
+        steps, weights = {**shared.masks(), **own}, shared.of(weights)
         for observable in self.observables:
             name = observable.name
             if name not in steps:
@@ -481,9 +500,10 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
                 for step, mask in steps.items()
                 if step not in (name, "signal region" if name == "recoil" else name)
             ]
-            passed = np.flatnonzero(np.logical_and.reduce(others) & ~np.isnan(columns[name]))
+            values = shared.column(name)
+            passed = np.flatnonzero(np.logical_and.reduce(others) & ~np.isnan(values))
             if len(passed):
-                builder.fill_known("signal without its cut", NOMINAL, {name: columns[name]}, weights, passed)
+                builder.fill_known("signal without its cut", NOMINAL, {name: values}, weights, passed)
 
     def _fill_scores(self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
         scorer = self.scorer
@@ -496,10 +516,10 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             mask = found.mask(region)
             if not mask.any():
                 continue
-            chosen = found.shared.events[mask]
+            chosen = found.inner.events[mask]
             numbers = {name: values[chosen] for name, values in every.items()}
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
-            values = {name: found.shared.columns[name][mask] for name in shown}
+            values = {name: found.inner.column(name)[mask] for name in shown}
             scores = score_events(scorer, events[chosen])
             fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[chosen], parts, values))
 
@@ -538,9 +558,9 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         return np.asarray((np.abs(jets.eta) < cuts.abs_eta_max) & (discriminant > working_point.minimum))
 
 
-def _vertices(read: EventColumns, note: Note) -> Numbers:
+def _vertices(read: EventColumns, note: Note) -> npt.NDArray[Any]:
     if read.has("PV.npvs"):
-        return read.per_event("PV.npvs").astype(np.float64)
+        return read.per_event("PV.npvs")
     note("no branch PV_npvs: the vertices were not counted")
     return np.full(len(read), np.nan)
 

@@ -32,6 +32,7 @@ def wrapped(angle: Any, pi: Any, period: Any) -> Any:
 
 @compiled
 def drop_near(
+    events: Any,
     kept: Any,
     offsets: Any,
     eta: Any,
@@ -41,16 +42,22 @@ def drop_near(
     others_eta: Any,
     others_phi: Any,
     squared_radius: Any,
+    clearly_far: Any,
     pi: Any,
     period: Any,
 ) -> None:
-    """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi)."""
-    for event in range(len(offsets) - 1):
+    """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi).
+
+    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no rounding can bring an object near.
+    """
+    for event in events:
         for other in range(others_offsets[event], others_offsets[event + 1]):
             if not others_kept[other]:
                 continue
             for one in range(offsets[event], offsets[event + 1]):
                 deta = eta[one] - others_eta[other]
+                if deta > clearly_far or -deta > clearly_far:
+                    continue
                 dphi = wrapped(phi[one] - others_phi[other], pi, period)
                 kept[one] &= deta * deta + dphi * dphi > squared_radius
 
@@ -89,9 +96,7 @@ def sum_kept(kept: Any, offsets: Any, values: Any, zero: Any, sums: Any) -> None
 
 
 @compiled
-def sum_products(
-    events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: Any, zero: Any, x: Any, y: Any
-) -> None:
+def sum_products(events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: Any, zero: Any, sums: Any) -> None:
     """Components of the vector sum of the marked objects of each event, in the precision of ``zero``."""
     for row in range(len(events)):
         event = events[row]
@@ -100,7 +105,7 @@ def sum_products(
             if kept[one]:
                 along += pt[one] * cos[one]
                 across += pt[one] * sin[one]
-        x[row], y[row] = along, across
+        sums[0, row], sums[1, row] = along, across
 
 
 @compiled
@@ -164,18 +169,21 @@ def least_dphi(found: Any, pt: Any, phi: Any, pt_min: Any, direction: Any, least
 
 
 @compiled
-def summarise(
-    events: Any, offsets: Any, pt: Any, kept: Any, taggable: Any, pt_min: Any, tag_pt_min: Any, summary: Any
-) -> None:
-    """Per event the number of marked objects above a pT, the sum of their pT, and the number that are tagged."""
+def count_above(events: Any, offsets: Any, pt: Any, kept: Any, pt_min: Any, number: Any) -> None:
+    """Number of marked objects above a pT per event."""
     for row in range(len(events)):
-        event = events[row]
-        number, total, tagged = 0, 0.0, 0
+        event, count = events[row], 0
         for one in range(offsets[event], offsets[event + 1]):
-            if kept[one]:
-                if pt[one] > pt_min:
-                    number += 1
-                    total += pt[one]
-                if taggable[one] and pt[one] > tag_pt_min:
-                    tagged += 1
-        summary[0, row], summary[1, row], summary[2, row] = number, total, tagged
+            count += kept[one] & (pt[one] > pt_min)
+        number[row] = count
+
+
+@compiled
+def sum_above(events: Any, offsets: Any, pt: Any, kept: Any, pt_min: Any, sum_pt: Any) -> None:
+    """Sum of the pT of the marked objects above a pT per event."""
+    for row in range(len(events)):
+        event, total = events[row], 0.0
+        for one in range(offsets[event], offsets[event + 1]):
+            if kept[one] and pt[one] > pt_min:
+                total += pt[one]
+        sum_pt[row] = total

@@ -80,10 +80,10 @@ class MarkedObjects:
             events: the events to look at; all by default.
         """
         events = np.arange(self.events) if events is None else events
-        x = np.empty(len(events), np.result_type(pt, directions[0]))
-        y = np.empty_like(x)
-        kernels.sum_products(events, self.kept, self.offsets, pt, *directions, x.dtype.type(0), x, y)
-        return x.astype(np.float64), y.astype(np.float64)
+        zero: Any = np.result_type(pt, directions[0]).type(0)
+        sums = np.empty((2, len(events)))
+        kernels.sum_products(events, self.kept, self.offsets, pt, *directions, zero, sums)
+        return sums[0], sums[1]
 
 
 def mark_objects(columns: EventColumns, collection: str, cuts: ObjectCuts, note: Note) -> MarkedObjects:
@@ -142,8 +142,11 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
     """The objects, where only those count that are farther than a distance in (eta, phi) from others that count."""
     kept = objects.kept.copy()
     for other in others:
+        if not other.kept.any():
+            continue
         kind: Any = np.result_type(objects.eta, other.eta, objects.phi, other.phi).type
         kernels.drop_near(
+            np.flatnonzero(other.counts()),
             kept,
             objects.offsets,
             objects.eta,
@@ -153,6 +156,7 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
             other.eta,
             other.phi,
             kind(radius**2),
+            kind(1.01 * radius),
             kind(np.pi),
             kind(2 * np.pi),
         )
@@ -173,40 +177,27 @@ def hardest(objects: MarkedObjects, pt: Values, number: int, events: Positions) 
     return found
 
 
-@dataclass(frozen=True)
-class JetSummary:
-    """Numbers of the objects of each chosen event.
-
-    Attributes:
-        number: how many have a high enough pT, shape (chosen events,).
-        sum_pt: sum of the pT of those, in GeV.
-        tagged: how many are tagged.
-    """
-
-    number: Numbers
-    sum_pt: Numbers
-    tagged: Numbers
-
-
-def summarise(
-    objects: MarkedObjects, pt: Values, taggable: Marks, events: Positions, *, pt_min: float, tagged_pt_min: float
-) -> JetSummary:
-    """Count and sum the objects of each event that count.
+def number_above(objects: MarkedObjects, pt: Values, pt_min: float, events: Positions) -> Numbers:
+    """Number of objects of each chosen event that count and have more than a pT, shape (chosen events,).
 
     Args:
         objects: the objects.
         pt: their momenta in a variation.
-        taggable: objects that are tagged if their pT is high enough.
+        pt_min: the pT in GeV, exclusive.
         events: the events to look at.
-        pt_min: smallest pT of those that are counted and summed, exclusive.
-        tagged_pt_min: smallest pT of tagged objects, exclusive.
     """
-    found = np.empty((3, len(events)))
+    number = np.empty(len(events))
     kind: Any = pt.dtype.type
-    kernels.summarise(
-        events, objects.offsets, pt, objects.kept, taggable, kind(pt_min), kind(tagged_pt_min), found
-    )
-    return JetSummary(*found)
+    kernels.count_above(events, objects.offsets, pt, objects.kept, kind(pt_min), number)
+    return number
+
+
+def sum_above(objects: MarkedObjects, pt: Values, pt_min: float, events: Positions) -> Numbers:
+    """Sum of the pT in GeV of those that ``number_above`` counts, shape (chosen events,)."""
+    sum_pt = np.empty(len(events))
+    kind: Any = pt.dtype.type
+    kernels.sum_above(events, objects.offsets, pt, objects.kept, kind(pt_min), sum_pt)
+    return sum_pt
 
 
 def least_dphi(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import hist
 import numpy as np
@@ -50,8 +51,13 @@ class Observable:
         return f"{self.label} [{self.unit}]" if self.unit else self.label
 
     def axis(self) -> hist.axis.Variable:
-        """The axis; under- and overflow are kept."""
-        return hist.axis.Variable(self.edges, name=self.name, label=self.title)
+        """The axis; under- and overflow are kept. A histogram copies it, so it is made once."""
+        return _axis(self)
+
+
+@lru_cache(maxsize=256)
+def _axis(observable: Observable) -> hist.axis.Variable:
+    return hist.axis.Variable(observable.edges, name=observable.name, label=observable.title)
 
 
 def book(observable: Observable) -> hist.Hist:
@@ -80,19 +86,24 @@ def filled(observable: Observable, dataset: str, slices: Mapping[tuple[str, str]
     Returns:
         As ``book``, and empty if there are no slices.
     """
-    histogram = book(observable)
     if not slices:
-        return histogram
+        return book(observable)
     regions = list(dict.fromkeys(region for region, _ in slices))
     variations = list(dict.fromkeys(variation for _, variation in slices))
-    categories = {"dataset": [dataset], "region": regions, "variation": variations}
-    axes = [hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items()]
+    axes = _categories(dataset, tuple(regions), tuple(variations))
     histogram = hist.Hist(*axes, observable.axis(), storage=hist.storage.Weight())
     view = histogram.view(flow=True)
     for (region, variation), sums in slices.items():
         content = view[0, regions.index(region), variations.index(variation)]
         content["value"], content["variance"] = sums[:, 0], sums[:, 1]
     return histogram
+
+
+@lru_cache(maxsize=64)
+def _categories(dataset: str, regions: tuple[str, ...], variations: tuple[str, ...]) -> tuple[Any, ...]:
+    """The axes of categories, which a histogram copies."""
+    categories = {"dataset": (dataset,), "region": regions, "variation": variations}
+    return tuple(hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items())
 
 
 def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:

@@ -177,7 +177,9 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
             Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
             Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
-            Observable("dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"),
+            Observable(
+                "dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"
+            ),
             Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
             Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
             Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
