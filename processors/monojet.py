@@ -355,12 +355,12 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     ) -> Objects:
         muons = leptons["muon"]
         clean = away_from(jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap)
-        counts = muons.counts()
+        counts = muons.counts
         with_muons = np.flatnonzero(counts)
         recoil = np.zeros((2, len(read)))
         recoil[:, with_muons] = muons.vector_sum(muons.pt, muons.directions(), with_muons)
-        vetoes = {name: leptons[name].counts() for name in ("electron", "photon", "tau")}
-        tight = leptons["tight"].counts()
+        vetoes = {name: leptons[name].counts for name in ("electron", "photon", "tau")}
+        tight = leptons["tight"].counts
         charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
         known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
         tagged = clean.kept & self._taggable(read, jets, note)

@@ -8,27 +8,24 @@ lists the byte position of each entry.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cramjam
 import numpy as np
 import numpy.typing as npt
 import uproot
 import xxhash
 
-from darkop_dist.events.files import Bytes, OpenFile, read_ranges
+from darkop_dist.events.files import Bytes, OpenFile, read_ranges, scratch
 
 KEY = struct.Struct(">ihiIhh")
 """Start of a basket's key: bytes with key, version, bytes uncompressed, date, bytes of the key, cycle."""
 BASKET = struct.Struct(">Hiiii")
 """End of a basket's key, before one last byte: version, buffer size, entry size, entries, end of the data."""
-CODECS = {
-    b"ZL": uproot.compression.ZLIB(1),
-    b"XZ": uproot.compression.LZMA(1),
-    b"L4": uproot.compression.LZ4(1),
-    b"ZS": uproot.compression.ZSTD(1),
-}
+INTO = {b"L4": cramjam.lz4.decompress_block_into, b"ZS": cramjam.zstd.decompress_into}
+CODECS = {b"ZL": uproot.compression.ZLIB(1), b"XZ": uproot.compression.LZMA(1)}
 BLOCK_HEADER = 9
 LZ4_CHECKSUM = 8
 
@@ -94,8 +91,17 @@ def _describe(tree: Any, name: str) -> Branch | None:
     return Branch(name, numbers.from_dtype, counter, np.asarray(branch.entry_offsets, np.int64), starts, sizes)
 
 
-def read_branches(file: OpenFile, branches: Sequence[Branch], start: int, stop: int) -> dict[str, Column]:
+def read_branches(
+    file: OpenFile, branches: Sequence[Branch], start: int, stop: int, lengths: Mapping[str, int]
+) -> dict[str, Column]:
     """Numbers of several columns for a range of entries, with one request to the file.
+
+    Args:
+        file: the file.
+        branches: the columns.
+        start: first entry.
+        stop: one past the last entry.
+        lengths: how many numbers each list column holds in this range, by name of the column.
 
     Returns:
         By name: one number per entry, or for lists the numbers of all entries one after another.
@@ -107,19 +113,18 @@ def read_branches(file: OpenFile, branches: Sequence[Branch], start: int, stop: 
     """
     wanted = [(branch, basket) for branch in branches for basket in branch.baskets(start, stop)]
     ranges = [(int(b.starts[basket]), int(b.starts[basket] + b.sizes[basket])) for b, basket in wanted]
-    parts: dict[str, list[Column]] = {branch.name: [] for branch in branches}
+    columns = {b.name: np.empty(lengths.get(b.name, stop - start), b.stored.newbyteorder("=")) for b in branches}
+    filled = dict.fromkeys(columns, 0)
     for (branch, basket), raw in zip(wanted, read_ranges(file, ranges), strict=True):
-        parts[branch.name].append(_entries(branch, basket, raw, start, stop))
-    return {branch.name: _joined(branch, parts[branch.name]) for branch in branches}
-
-
-def _joined(branch: Branch, parts: Sequence[Column]) -> Column:
-    joined = np.empty(sum(map(len, parts)), branch.stored.newbyteorder("="))
-    at = 0
-    for part in parts:
-        joined[at : at + len(part)] = part
-        at += len(part)
-    return joined
+        part, at = _entries(branch, basket, raw, start, stop), filled[branch.name]
+        filled[branch.name] += len(part)
+        if filled[branch.name] > len(columns[branch.name]):
+            break
+        columns[branch.name][at : at + len(part)] = part
+    for name, column in columns.items():
+        if filled[name] != len(column):
+            raise DamagedBasketError(f"{name} does not hold {len(column)} numbers")
+    return columns
 
 
 def _entries(branch: Branch, basket: int, raw: Bytes, start: int, stop: int) -> Column:
@@ -154,26 +159,33 @@ def _unpacked(raw: Bytes) -> tuple[Bytes, int, int, int]:
     _, _, _, entries, last = BASKET.unpack_from(raw, key_bytes - BASKET.size - 1)
     if total != len(raw):
         raise DamagedBasketError(f"{total} bytes where the tree says {len(raw)}")
-    data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes)
-    if len(data) != size:
-        raise DamagedBasketError(f"{len(data)} bytes decompressed, not {size}")
+    data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes, size)
     return data, last - key_bytes, key_bytes, entries
 
 
-def _decompressed(raw: Bytes, at: int) -> Bytes:
-    view, blocks = memoryview(raw), []
+def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
+    view, data, done = memoryview(raw), scratch("basket", size), 0
     while at < len(raw):
         codec = bytes(view[at : at + 2])
         packed = int.from_bytes(view[at + 3 : at + 6], "little")
-        size = int.from_bytes(view[at + 6 : at + 9], "little")
+        unpacked = int.from_bytes(view[at + 6 : at + 9], "little")
         at += BLOCK_HEADER
-        block = view[at : at + packed]
+        block, room = view[at : at + packed], data[done : done + unpacked]
         if codec == b"L4":
             checksum, block = int.from_bytes(block[:LZ4_CHECKSUM], "big"), block[LZ4_CHECKSUM:]
             if xxhash.xxh64_intdigest(block) != checksum:
                 raise DamagedBasketError("the checksum does not match")
-        if codec not in CODECS:
+        if codec in INTO:
+            found = INTO[codec](block, room)
+        elif codec in CODECS:
+            text = CODECS[codec].decompress(block, unpacked)
+            found = len(text)
+            room[:] = np.frombuffer(text, np.uint8)
+        else:
             raise DamagedBasketError(f"unknown compression {codec!r}")
-        blocks.append(np.frombuffer(CODECS[codec].decompress(block, size), np.uint8))
-        at += packed
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if found != unpacked:
+            raise DamagedBasketError(f"{found} bytes decompressed, not {unpacked}")
+        at, done = at + packed, done + unpacked
+    if done != size:
+        raise DamagedBasketError(f"{done} bytes decompressed, not {size}")
+    return data

@@ -44,6 +44,7 @@ class OpenFile:
 
 _held: OrderedDict[str, tuple[State, OpenFile]] = OrderedDict()
 _lock = threading.Lock()
+_scratch = threading.local()
 
 
 def open_file(path: str) -> OpenFile:
@@ -80,22 +81,37 @@ def forget(path: str | None = None) -> None:
             _held.pop(path, None)
 
 
-def read_ranges(file: OpenFile, ranges: Sequence[tuple[int, int]]) -> list[Bytes]:
+def read_ranges(file: OpenFile, ranges: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
     """Bytes of a file, each range as (start, stop); an address is asked for all of them at once.
+
+    Yields:
+        The bytes of each range in turn; for a local file they are overwritten by those of the next.
 
     Raises:
         OSError: the file cannot be read or, without a number, it is shorter than the ranges.
     """
     if file.descriptor is not None:
-        return [_read_local(file.path, file.descriptor, start, stop) for start, stop in ranges]
+        for start, stop in ranges:
+            yield _read_local(file.path, file.descriptor, start, scratch("file", stop - start))
+        return
     try:
         chunks = file.directory.file.source.chunks(list(ranges), queue.Queue())
-        return [np.asarray(chunk.raw_data) for chunk in chunks]
+        for chunk in chunks:
+            yield np.asarray(chunk.raw_data)
     except OSError:
         raise
     except Exception as error:
         # Whatever a transport raises while bytes are on their way, another try may help.
         raise OSError(errno.EIO, f"{file.path}: {type(error).__name__}: {error}") from error
+
+
+def scratch(use: str, size: int) -> Bytes:
+    """Memory of this thread for one use at a time: new memory for each basket would cost as much as reading it."""
+    held = getattr(_scratch, use, None)
+    if held is None or len(held) < size:
+        held = np.empty(max(size, 2**20), np.uint8)
+        setattr(_scratch, use, held)
+    return held[:size]
 
 
 @contextmanager
@@ -114,14 +130,14 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read_local(path: str, descriptor: int, start: int, stop: int) -> Bytes:
-    data = os.pread(descriptor, stop - start, start)
-    while len(data) < stop - start:
-        more = os.pread(descriptor, stop - start - len(data), start + len(data))
+def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
+    done = 0
+    while done < len(into):
+        more = os.preadv(descriptor, [into[done:]], start + done)
         if not more:
-            raise OSError(f"expected {stop - start} bytes at {start}, received {len(data)} from {path}")
-        data += more
-    return np.frombuffer(data, dtype=np.uint8)
+            raise OSError(f"expected {len(into)} bytes at {start}, received {done} from {path}")
+        done += more
+    return into
 
 
 def _state(path: str) -> State:

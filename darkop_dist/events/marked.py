@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class MarkedObjects:
         """Number of events."""
         return len(self.offsets) - 1
 
+    @cached_property
     def counts(self) -> Positions:
         """Number of objects that count, shape (events,)."""
         found = np.empty(self.events, np.int64)
@@ -146,7 +148,7 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
             continue
         kind: Any = np.result_type(objects.eta, other.eta, objects.phi, other.phi).type
         kernels.drop_near(
-            np.flatnonzero(other.counts()),
+            np.flatnonzero(other.counts),
             kept,
             objects.offsets,
             objects.eta,

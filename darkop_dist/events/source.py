@@ -42,17 +42,16 @@ class ChunkSource:
         return branch_of(self.file, self.tree, name)
 
     def load(self, names: Iterable[str]) -> None:
-        """Read columns, and the counters of lists, with one request; those that are not read here are skipped.
+        """Read columns, and the counters of lists, with one request for each; those that are not read here are skipped.
 
         Raises:
             OSError: the file cannot be read.
             InputFileError: the file is truncated or corrupt.
         """
-        found = [branch for name in names if (branch := self.branch(name)) is not None]
-        counters = [self.branch(branch.counter) for branch in found if branch.counter is not None]
-        missing = {b.name: b for b in (*found, *counters) if b is not None and b.name not in self._columns}
-        if missing:
-            self._columns.update(self._read(list(missing.values())))
+        found = {name: branch for name in names if (branch := self.branch(name)) is not None}
+        counters = {b.counter: self.branch(b.counter) for b in found.values() if b.counter is not None}
+        self._read([b for b in counters.values() if b is not None])
+        self._read(list(found.values()))
 
     def column(self, name: str) -> Column:
         """Numbers of a column: one per entry, or for lists the numbers of all entries one after another.
@@ -61,15 +60,9 @@ class ChunkSource:
             OSError: the file cannot be read.
             InputFileError: the file is truncated or corrupt.
         """
-        self.load([name])
-        column = self._columns[name]
-        branch = self.branch(name)
-        expected = self.stop - self.start
-        if branch is not None and branch.counter is not None:
-            expected = int(self.offsets(branch.counter)[-1])
-        if len(column) != expected:
-            raise self._damaged(f"{name} holds {len(column)} numbers, not {expected}")
-        return column
+        if name not in self._columns:
+            self.load([name])
+        return self._columns[name]
 
     def offsets(self, counter: str) -> Offsets:
         """Where the list of each entry begins, and the end; from the branch that counts, shape (entries + 1,).
@@ -84,12 +77,16 @@ class ChunkSource:
             self._offsets[counter] = offsets
         return self._offsets[counter]
 
-    def _read(self, branches: list[Branch]) -> dict[str, Column]:
+    def _read(self, branches: list[Branch]) -> None:
+        missing = [branch for branch in branches if branch.name not in self._columns]
+        if not missing:
+            return
+        lengths = {b.name: int(self.offsets(b.counter)[-1]) for b in missing if b.counter is not None}
         try:
-            return read_branches(self.file, branches, self.start, self.stop)
+            self._columns.update(read_branches(self.file, missing, self.start, self.stop, lengths))
         except NotImplementedError:
             tree = self.file.directory[self.tree]
-            return {b.name: self._read_by_uproot(tree[b.name], b) for b in branches}
+            self._columns.update({b.name: self._read_by_uproot(tree[b.name], b) for b in missing})
         except DAMAGE as error:
             raise self._damaged(str(error).strip().splitlines()[0][:160]) from error
         except OSError as error:
