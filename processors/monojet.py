@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.columns import EventColumns
-from darkop_dist.events.funnel import Funnel, Mask, Numbers, Positions
+from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts
 from darkop_dist.events.marked import (
     MarkedObjects,
@@ -35,6 +35,7 @@ from darkop_dist.events.marked import (
 )
 from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
 from darkop_dist.events.read import require_columns
+from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.systematics import ShiftSizes, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
@@ -133,9 +134,9 @@ class Objects:
 
     Attributes:
         jets: all jets; those count that are away from veto muons, electrons and photons.
-        tagged: the same; those count that are b-tagged if their pT is high enough.
+        tagged: which of those are b-tagged if their pT is high enough, shape (jets,).
         usable: events without veto objects and with the muons of a region, shape (events,).
-        vetoes: number of veto ``electron``, ``photon`` and ``tau`` objects, each of shape (events,).
+        vetoed: the first veto that strikes, see ``first_veto``; shape (events,).
         muon_objects: all muons; the veto muons count.
         pair: positions of the first two veto muons, shape (events, 2).
         muons: number of veto muons, shape (events,).
@@ -147,9 +148,9 @@ class Objects:
     """
 
     jets: MarkedObjects
-    tagged: MarkedObjects
+    tagged: Mask
     usable: npt.NDArray[np.bool_]
-    vetoes: dict[str, Positions]
+    vetoed: Codes
     muon_objects: MarkedObjects
     pair: Positions
     muons: Positions
@@ -176,8 +177,7 @@ class Selected:
 
     def mask(self, region: str) -> npt.NDArray[np.bool_]:
         """Which of the inner events are in a region."""
-        steps = [*self.inner.masks().values(), *self.cuts[region].values()]
-        return np.asarray(np.logical_and.reduce(steps), dtype=np.bool_)
+        return np.asarray(np.logical_and.reduce([self.inner.passed(), *self.cuts[region].values()]), dtype=np.bool_)
 
 
 class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
@@ -359,16 +359,15 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         with_muons = np.flatnonzero(counts)
         recoil = np.zeros((2, len(read)))
         recoil[:, with_muons] = muons.vector_sum(muons.pt, muons.directions(), with_muons)
-        vetoes = {name: leptons[name].counts for name in ("electron", "photon", "tau")}
+        vetoed = first_veto({f"{name} veto": leptons[name].counts for name in ("electron", "photon", "tau")})
         tight = leptons["tight"].counts
         charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
         known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
-        tagged = clean.kept & self._taggable(read, jets, note)
         return Objects(
             jets=clean,
-            tagged=MarkedObjects(jets.offsets, tagged, jets.pt, jets.eta, jets.phi),
-            usable=known & np.logical_and.reduce([found == 0 for found in vetoes.values()]),
-            vetoes=vetoes,
+            tagged=clean.kept & self._taggable(read, jets, note),
+            usable=known & (vetoed == 0),
+            vetoed=vetoed,
             muon_objects=muons,
             pair=muons.first(2),
             muons=counts,
@@ -379,7 +378,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             vertices=_vertices(read, note),
         )
 
-    def _select(self, shift: JetShift, objects: Objects, fractions: dict[str, Any]) -> Selected:
+    def _select(self, shift: JetShift, objects: Objects, fractions: tuple[Any, Any]) -> Selected:
         """Follow the events of one variation through its cuts.
 
         The nominal events are followed as long as they fail at most one cut, for the plots with all cuts but one;
@@ -388,35 +387,24 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         parameters = self.settings.parameters
         nominal = shift.name == NOMINAL
         start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
-        funnel = Funnel(start, spare=int(nominal), keep_flow=nominal)
-        jets, pt = objects.jets, shift.pt
-        first = hardest(jets, pt, 1, start)[:, 0]
-        jet_pt = take(pt, first, absent=0.0)
-        funnel.add(first=first, jet_pt=jet_pt)
-        funnel.cut("jet_pt", jet_pt > parameters.jet_pt_min)
-        if not nominal:
-            funnel.drop()
-        first = funnel.column("first")
-        jet_eta = take(jets.eta, first, absent=99.0)
-        charged, neutral = (take(fractions[name], first) for name in ("charged_fraction", "neutral_fraction"))
-        funnel.add(jet_eta=jet_eta, charged_fraction=charged, neutral_fraction=neutral)
-        funnel.cut("jet_eta", np.abs(jet_eta) < parameters.jet_abs_eta_max)
-        funnel.cut("charged_fraction", ~(charged <= parameters.charged_fraction_min))
-        funnel.cut("neutral_fraction", ~(neutral >= parameters.neutral_fraction_max))
-        for name, counts in objects.vetoes.items():
-            funnel.cut(f"{name} veto", funnel.of(counts) == 0)
         # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
-        funnel.drop([f"{name} veto" for name in objects.vetoes], spared=funnel.of(objects.muons) == 0)
-        tagged = number_above(objects.tagged, pt, parameters.b_jet.pt_min, funnel.events)
-        funnel.add(b_jets=tagged)
-        funnel.cut("b_jets", tagged == 0)
-        funnel.drop()
+        spared = objects.muons == 0 if nominal else np.zeros(len(objects.muons), np.bool_)
+        jets, pt = objects.jets, shift.pt
+        begun = cut_on_leading_jet(
+            self._leading_jet_cuts(), jets, pt, fractions, objects.tagged, objects.vetoed, spared, start
+        )
+        funnel = Funnel(start, spare=nominal, keep_flow=nominal)
+        funnel.add(first=begun.first, b_jets=begun.tagged)
+        funnel.start(CUTS, begun.first_failed, begun.failed)
         met_x, met_y = shift.met(funnel.events)
         x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
         recoil = np.hypot(x, y)
         funnel.add(recoil=recoil, recoil_x=x, recoil_y=y, met_x=met_x, met_y=met_y)
         funnel.cut("recoil", recoil > parameters.recoil_min)
-        funnel.drop()
+        first = funnel.column("first")
+        funnel.add(jet_pt=take(pt, first, absent=0.0), jet_eta=take(jets.eta, first, absent=99.0))
+        charged, neutral = fractions
+        funnel.add(charged_fraction=take(charged, first), neutral_fraction=take(neutral, first))
         direction = np.arctan2(funnel.column("recoil_y"), funnel.column("recoil_x"))
         near = hardest(jets, pt, parameters.dphi_jets, funnel.events)
         least = least_dphi(near, jets, pt, pt_min=parameters.dphi_jet_pt_min, direction=direction)
@@ -426,6 +414,16 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         inner = funnel if nominal and self.settings.signal_region is not None else funnel.passing()
         self._add_other_columns(inner, shift, objects)
         return Selected(funnel, inner, self._cuts(inner, objects))
+
+    def _leading_jet_cuts(self) -> LeadingJetCuts:
+        parameters = self.settings.parameters
+        return LeadingJetCuts(
+            pt_min=parameters.jet_pt_min,
+            abs_eta_max=parameters.jet_abs_eta_max,
+            charged_fraction_min=parameters.charged_fraction_min,
+            neutral_fraction_max=parameters.neutral_fraction_max,
+            tagged_pt_min=parameters.b_jet.pt_min,
+        )
 
     def _add_other_columns(self, funnel: Funnel, shift: JetShift, objects: Objects) -> None:
         """Observables that the cuts of all regions do without."""
@@ -482,7 +480,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             builder.cut(region, "events read", weights)
             for step, left in shared.items():
                 builder.cut(region, step, left)
-            passed = np.logical_and.reduce(list(found.inner.masks().values()))
+            passed = found.inner.passed()
             for step, mask in steps.items():
                 passed &= mask
                 builder.cut(region, step, weights[found.inner.events[passed]])
@@ -490,20 +488,16 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     def _all_cuts_but_one(self, builder: OutputBuilder, found: Selected, objects: Objects, weights: Numbers) -> None:
         shared = found.shared
         own = found.cuts["signal"] if found.inner is shared else {"muon veto": shared.of(objects.muons) == 0}
-        steps, weights = {**shared.masks(), **own}, shared.of(weights)
+        weights = shared.of(weights)
         for observable in self.observables:
             name = observable.name
-            if name not in steps:
+            if name not in shared.steps:
                 continue
-            others = [
-                mask
-                for step, mask in steps.items()
-                if step not in (name, "signal region" if name == "recoil" else name)
-            ]
+            others = [mask for step, mask in own.items() if not (name == "recoil" and step == "signal region")]
             values = shared.column(name)
-            passed = np.flatnonzero(np.logical_and.reduce(others) & ~np.isnan(values))
-            if len(passed):
-                builder.fill_known("signal without its cut", NOMINAL, {name: values}, weights, passed)
+            chosen = np.flatnonzero(np.logical_and.reduce([shared.passed(but=[name]), *others]) & ~np.isnan(values))
+            if len(chosen):
+                builder.fill_known("signal without its cut", NOMINAL, {name: values}, weights, chosen)
 
     def _fill_scores(self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
         scorer = self.scorer
@@ -523,23 +517,20 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             scores = score_events(scorer, events[chosen])
             fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[chosen], parts, values))
 
-    def _fractions(self, read: EventColumns, note: Note) -> dict[str, Any]:
-        """Energy fractions of the jets by observable, each of shape (jets,)."""
+    def _fractions(self, read: EventColumns, note: Note) -> tuple[Any, Any]:
+        """Charged and neutral energy fractions of the jets, each of shape (jets,)."""
         parameters = self.settings.parameters
-        wanted = {
-            "charged_fraction": ("chHEF", parameters.charged_fraction_min),
-            "neutral_fraction": ("neHEF", parameters.neutral_fraction_max),
-        }
-        found = {}
-        for name, (field, threshold) in wanted.items():
+        wanted = {"chHEF": parameters.charged_fraction_min, "neHEF": parameters.neutral_fraction_max}
+        found = []
+        for field, threshold in wanted.items():
             if read.has(f"Jet.{field}"):
-                found[name] = read.per_object(f"Jet.{field}")
+                found.append(read.per_object(f"Jet.{field}"))
                 continue
             if parameters.missing_columns == "fail":
                 require_columns(read.events, (f"Jet.{field}",))
             note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
-            found[name] = np.full(len(read.per_object("Jet.pt")), np.nan)
-        return found
+            found.append(np.full(len(read.per_object("Jet.pt")), np.nan))
+        return found[0], found[1]
 
     def _taggable(self, read: EventColumns, jets: MarkedObjects, note: Note) -> npt.NDArray[np.bool_]:
         cuts = self.settings.parameters.b_jet

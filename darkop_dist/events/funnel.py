@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -11,101 +11,105 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int8]
+
+NONE_FAILED = np.int8(127)
+"""Code of events that pass all cuts; otherwise it is the number of the cut that fails, counted from 0."""
+DROPPED = np.int8(-1)
+"""Code of events that fail more cuts than may be spared."""
 
 
 @final
 class Funnel:
     """Follows the events of one variation through its cuts.
 
-    Columns and cuts are kept for the events that were followed when they were added, and narrowed when they are asked
-    for: an event that is dropped costs nothing more.
+    Columns are kept for the events that were followed when they were added, and narrowed when they are asked for: an
+    event that is dropped costs nothing more.
 
     Attributes:
         events: positions of the events that are followed.
+        steps: names of the cuts, in the order in which they were applied.
         flow: positions of the events that pass all cuts up to each, by name; empty unless it is asked for.
     """
 
-    def __init__(self, events: Positions, *, spare: int = 0, keep_flow: bool = False) -> None:
+    def __init__(self, events: Positions, *, spare: bool = False, keep_flow: bool = False) -> None:
         """Begin with some events.
 
         Args:
             events: their positions.
-            spare: how many cuts an event may fail and still be followed: one for plots with all cuts but one.
+            spare: whether an event may fail one cut and still be followed, for plots with all cuts but one.
             keep_flow: whether to remember which events are left after each cut.
         """
         self.events = events
+        self.steps: list[str] = []
         self.flow: dict[str, Positions] = {}
         self._columns: dict[str, tuple[int, npt.NDArray[Any]]] = {}
-        self._masks: dict[str, tuple[int, Mask]] = {}
         self._rows: list[Positions | None] = [None]
+        self._failed = np.full(len(events), NONE_FAILED, np.int8)
         self._spare = spare
         self._keep_flow = keep_flow
-        self._passing: Positions | None = None
-        self._failures = np.zeros(len(events), np.int8)
 
     def add(self, **columns: npt.NDArray[Any]) -> None:
         """Add columns of the events that are followed, each of shape (events, ...)."""
         self._columns |= {name: (len(self._rows) - 1, values) for name, values in columns.items()}
 
-    def cut(self, step: str, mask: Mask) -> None:
-        """Apply a cut to the events that are followed."""
-        self._masks[step] = len(self._rows) - 1, mask
-        self._failures += ~mask
-        self._passing = np.flatnonzero(mask) if self._passing is None else self._passing[mask[self._passing]]
-        if self._keep_flow:
-            self.flow[step] = self.events[self._passing]
-
-    def drop(self, required: Collection[str] = (), spared: Mask | None = None) -> None:
-        """Follow only the events that fail no required cut, and no more cuts than may be spared.
+    def start(self, steps: Sequence[str], first_failed: Codes, failed: Codes) -> None:
+        """Take over the first cuts, which a compiled loop has applied, and drop the events that fail too many.
 
         Args:
-            required: names of cuts that must be passed.
-            spared: which events may fail a cut at all, shape (events,); all by default.
+            steps: their names.
+            first_failed: number of the first cut that each event fails, ``NONE_FAILED`` if none; shape (events,).
+            failed: number of the only cut that each event fails, ``NONE_FAILED`` if none, ``DROPPED`` if there are
+                more than may be spared; shape (events,).
         """
-        kept = self._failures <= self._spare
-        if spared is not None:
-            kept &= spared | (self._failures == 0)
-        for step in required:
-            kept &= self.mask(step)
+        self.steps += steps
+        self._failed = failed
+        if self._keep_flow:
+            left = np.arange(len(self.events))
+            for code, step in enumerate(steps):
+                left = left[first_failed[left] > code]
+                self.flow[step] = self.events[left]
+        self._keep(np.flatnonzero(failed != DROPPED))
+
+    def cut(self, step: str, mask: Mask) -> None:
+        """Apply a cut to the events that are followed, and drop those that fail too many."""
+        code = np.int8(len(self.steps))
+        self.steps.append(step)
+        passed = self._failed == NONE_FAILED
+        self._failed[passed & ~mask] = code
+        if self._keep_flow:
+            self.flow[step] = self.events[self._failed == NONE_FAILED]
+        kept = mask | passed if self._spare else mask
         if not kept.all():
             self._keep(np.flatnonzero(kept))
-            self._passing = np.flatnonzero(self._failures == 0)
 
     def passing(self) -> Funnel:
         """The events that fail no cut so far, followed by themselves."""
         inner = Funnel(self.events)
-        inner._columns, inner._masks = dict(self._columns), dict(self._masks)  # noqa: SLF001  # its own class
-        inner._rows, inner._failures = list(self._rows), self._failures  # noqa: SLF001
-        inner._keep(np.flatnonzero(self._failures == 0))  # noqa: SLF001
+        inner.steps, inner._columns = list(self.steps), dict(self._columns)  # noqa: SLF001  # its own class
+        inner._rows, inner._failed = list(self._rows), self._failed  # noqa: SLF001
+        inner._keep(np.flatnonzero(self._failed == NONE_FAILED))  # noqa: SLF001
         return inner
+
+    def passed(self, but: Collection[str] = ()) -> Mask:
+        """Which of the events that are followed pass all cuts, but for some that do not matter."""
+        mask = self._failed == NONE_FAILED
+        for step in but:
+            if step in self.steps:
+                mask |= self._failed == self.steps.index(step)
+        return np.asarray(mask)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """A column of the events that are followed."""
         since, values = self._columns[name]
-        return self._narrowed(since, values)
-
-    def mask(self, step: str) -> Mask:
-        """Which of the events that are followed pass a cut."""
-        since, mask = self._masks[step]
-        return self._narrowed(since, mask)
-
-    def masks(self) -> dict[str, Mask]:
-        """All cuts by name, in the order in which they were applied."""
-        return {step: self.mask(step) for step in self._masks}
-
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """All columns by name."""
-        return {name: self.column(name) for name in self._columns}
+        rows = self._rows[since]
+        return values if rows is None else values[rows]
 
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of all events, for the events that are followed."""
         return values if len(self.events) == len(values) else values[self.events]
 
-    def _narrowed(self, since: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        rows = self._rows[since]
-        return values if rows is None else values[rows]
-
     def _keep(self, chosen: Positions) -> None:
-        self.events, self._failures = self.events[chosen], self._failures[chosen]
+        self.events, self._failed = self.events[chosen], self._failed[chosen]
         self._rows = [chosen if rows is None else rows[chosen] for rows in self._rows]
         self._rows.append(None)

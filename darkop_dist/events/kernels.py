@@ -187,3 +187,57 @@ def sum_above(events: Any, offsets: Any, pt: Any, kept: Any, pt_min: Any, sum_pt
             if kept[one] and pt[one] > pt_min:
                 total += pt[one]
         sum_pt[row] = total
+
+
+@compiled
+def cut_on_leading(
+    events: Any,
+    offsets: Any,
+    pt: Any,
+    eta: Any,
+    kept: Any,
+    low: Any,
+    high: Any,
+    tagged: Any,
+    vetoed: Any,
+    spared: Any,
+    pt_min: Any,
+    abs_eta_max: Any,
+    low_min: Any,
+    high_max: Any,
+    tagged_pt_min: Any,
+    first: Any,
+    number_tagged: Any,
+    first_failed: Any,
+    failed: Any,
+) -> None:
+    """Cuts 0 to 7 of ``darkop_dist.events.recoil``, and nothing more for an event than it takes to drop it."""
+    for row in range(len(events)):
+        event, lead = events[row], -1
+        for one in range(offsets[event], offsets[event + 1]):
+            if kept[one] and (lead < 0 or _goes_before(pt[one], pt[lead])):
+                lead = one
+        first[row] = lead
+        number, begin = 0, 127
+        if lead < 0 or not pt[lead] > pt_min:
+            number, begin = 1, 0
+        if lead < 0 or not abs(eta[lead]) < abs_eta_max:
+            number, begin = number + 1, min(begin, 1)
+        if lead >= 0 and low[lead] <= low_min:
+            number, begin = number + 1, min(begin, 2)
+        if lead >= 0 and high[lead] >= high_max:
+            number, begin = number + 1, min(begin, 3)
+        if vetoed[event] > 0:
+            first_failed[row], failed[row] = min(begin, 3 + vetoed[event]), -1
+            continue
+        if number > 1 or (number == 1 and not spared[event]):
+            first_failed[row], failed[row] = begin, -1
+            continue
+        count = 0
+        for one in range(offsets[event], offsets[event + 1]):
+            count += tagged[one] & (pt[one] > tagged_pt_min)
+        number_tagged[row] = count
+        if count > 0:
+            number, begin = number + 1, min(begin, 7)
+        first_failed[row] = begin
+        failed[row] = -1 if number > 1 or (number == 1 and not spared[event]) else begin
