@@ -43,6 +43,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def write_nanoaod(repository: Path) -> Callable[..., Path]:
+    """Writes made-up events in NanoAOD's layout; see ``tests/monojet_sample.py``."""
+    from darkop_dist.stages.search import load_module
+
+    write: Callable[..., Path] = load_module(repository / "tests" / "monojet_sample.py").write_sample
+    return write
+
+
+@pytest.fixture(scope="session")
 def write_search() -> Callable[..., Path]:
     """Writes a small search on made-up columns, complete enough to run from document to page in seconds."""
     return _write_search

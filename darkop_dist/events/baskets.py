@@ -47,6 +47,8 @@ class Branch:
         edges: entries at which baskets begin, and the end; shape (baskets + 1,).
         starts: position of each basket in the file, shape (baskets,).
         sizes: bytes of each basket, shape (baskets,).
+        embedded: the last baskets, which some files hold in the headers: data, and for lists the byte position of each
+            entry.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Branch:
     edges: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
+    embedded: tuple[tuple[Bytes, Column | None], ...] = ()
 
     def baskets(self, start: int, stop: int) -> range:
         """Numbers of the baskets that hold the entries of a range."""
@@ -84,11 +87,12 @@ def _describe(tree: Any, name: str) -> Branch | None:
         numbers, counter = numbers.content, branch.count_branch.name
     if type(numbers) is not uproot.AsDtype or numbers.inner_shape or numbers.from_dtype.kind not in "biuf":
         return None
-    if branch.embedded_baskets:
-        return None
-    count = branch.num_baskets
+    embedded = tuple((basket.data, basket.byte_offsets) for basket in branch.embedded_baskets)
+    count = branch.num_baskets - len(embedded)
     starts, sizes = (np.asarray(branch.member(m)[:count], np.int64) for m in ("fBasketSeek", "fBasketBytes"))
-    return Branch(name, numbers.from_dtype, counter, np.asarray(branch.entry_offsets, np.int64), starts, sizes)
+    return Branch(
+        name, numbers.from_dtype, counter, np.asarray(branch.entry_offsets, np.int64), starts, sizes, embedded
+    )
 
 
 def read_branches(
@@ -111,11 +115,14 @@ def read_branches(
         DamagedBasketError: a basket is not what the tree says.
         NotImplementedError: a list's basket does not say where its entries begin; uproot can help.
     """
-    wanted = [(branch, basket) for branch in branches for basket in branch.baskets(start, stop)]
-    ranges = [(int(b.starts[basket]), int(b.starts[basket] + b.sizes[basket])) for b, basket in wanted]
     columns = {b.name: np.empty(lengths.get(b.name, stop - start), b.stored.newbyteorder("=")) for b in branches}
+    wanted = [(branch, basket) for branch in branches for basket in branch.baskets(start, stop)]
+    stored = [(branch, basket) for branch, basket in wanted if basket < len(branch.starts)]
+    ranges = [(int(b.starts[basket]), int(b.starts[basket] + b.sizes[basket])) for b, basket in stored]
+    raws = read_ranges(file, ranges)
     filled = dict.fromkeys(columns, 0)
-    for (branch, basket), raw in zip(wanted, read_ranges(file, ranges), strict=True):
+    for branch, basket in wanted:
+        raw = next(raws) if basket < len(branch.starts) else None
         part, at = _entries(branch, basket, raw, start, stop), filled[branch.name]
         filled[branch.name] += len(part)
         if filled[branch.name] > len(columns[branch.name]):
@@ -127,25 +134,24 @@ def read_branches(
     return columns
 
 
-def _entries(branch: Branch, basket: int, raw: Bytes, start: int, stop: int) -> Column:
+def _entries(branch: Branch, basket: int, raw: Bytes | None, start: int, stop: int) -> Column:
+    """The numbers of a basket's entries in a range; ``raw`` is None for an embedded one."""
     first, last = int(branch.edges[basket]), int(branch.edges[basket + 1])
+    entries = last - first
     low, high = max(start - first, 0), min(stop, last) - first
     try:
-        data, border, key_bytes, entries = _unpacked(raw)
-        if entries != last - first:
-            raise DamagedBasketError(f"basket {basket} of {branch.name} has {entries} entries, not {last - first}")
+        data, positions = branch.embedded[basket - len(branch.starts)] if raw is None else _unpacked(raw, entries)
         size = branch.stored.itemsize
         if branch.counter is None:
-            if border != entries * size:
-                raise DamagedBasketError(f"basket {basket} of {branch.name} has {border} bytes, not {entries * size}")
+            if len(data) != entries * size:
+                raise DamagedBasketError(f"{len(data)} bytes, not {entries * size}")
             return data[low * size : high * size].view(branch.stored)
         if low == 0 and high == entries:
-            return data[:border].view(branch.stored)
-        if len(data) == border:
+            return data.view(branch.stored)
+        if positions is None:
             raise NotImplementedError(branch.name)
-        positions = data[border:].view(">i4")[1:]
-        begin = int(positions[low]) - key_bytes if low else 0
-        end = int(positions[high]) - key_bytes if high < entries else border
+        begin = int(positions[low]) if low else 0
+        end = int(positions[high]) if high < entries else len(data)
         return data[begin:end].view(branch.stored)
     except NotImplementedError:
         raise
@@ -153,14 +159,17 @@ def _entries(branch: Branch, basket: int, raw: Bytes, start: int, stop: int) -> 
         raise DamagedBasketError(f"basket {basket} of {branch.name}: {error}") from error
 
 
-def _unpacked(raw: Bytes) -> tuple[Bytes, int, int, int]:
-    """Data, end of the content in the data, bytes of the key, and number of entries of a basket."""
+def _unpacked(raw: Bytes, entries: int) -> tuple[Bytes, Column | None]:
+    """Data of a basket, and for lists the byte position of each entry."""
     total, _, size, _, key_bytes, _ = KEY.unpack_from(raw, 0)
-    _, _, _, entries, last = BASKET.unpack_from(raw, key_bytes - BASKET.size - 1)
+    _, _, _, found, last = BASKET.unpack_from(raw, key_bytes - BASKET.size - 1)
     if total != len(raw):
         raise DamagedBasketError(f"{total} bytes where the tree says {len(raw)}")
+    if found != entries:
+        raise DamagedBasketError(f"{found} entries where the tree says {entries}")
     data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes, size)
-    return data, last - key_bytes, key_bytes, entries
+    border = last - key_bytes
+    return data[:border], None if border == size else data[border:].view(">i4")[1:] - key_bytes
 
 
 def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
