@@ -25,17 +25,13 @@ from darkop_dist.events.marked import (
     Note,
     all_objects,
     away_from,
-    hardest,
-    least_dphi,
     mark_objects,
     no_objects,
-    number_above,
-    sum_above,
     take,
 )
 from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
 from darkop_dist.events.read import require_columns
-from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto
+from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto, jet_columns
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.systematics import ShiftSizes, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
@@ -406,13 +402,20 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         charged, neutral = fractions
         funnel.add(charged_fraction=take(charged, first), neutral_fraction=take(neutral, first))
         direction = np.arctan2(funnel.column("recoil_y"), funnel.column("recoil_x"))
-        near = hardest(jets, pt, parameters.dphi_jets, funnel.events)
-        least = least_dphi(near, jets, pt, pt_min=parameters.dphi_jet_pt_min, direction=direction)
-        funnel.add(min_dphi=least)
-        funnel.cut("min_dphi", least > parameters.dphi_min)
+        near = jet_columns(
+            jets,
+            pt,
+            funnel.events,
+            pt_min=parameters.dphi_jet_pt_min,
+            most=parameters.dphi_jets,
+            direction=direction,
+        )
+        funnel.add(min_dphi=near.min_dphi, jets=near.number, ht=near.sum_pt, jet_phi=near.phi)
+        funnel.add(second_jet_pt=near.second_pt, second_jet_eta=near.second_eta)
+        funnel.cut("min_dphi", near.min_dphi > parameters.dphi_min)
         # A signal region may cut on anything, so then the plots with all cuts but one need all observables.
         inner = funnel if nominal and self.settings.signal_region is not None else funnel.passing()
-        self._add_other_columns(inner, shift, objects)
+        self._add_other_columns(inner, objects)
         return Selected(funnel, inner, self._cuts(inner, objects))
 
     def _leading_jet_cuts(self) -> LeadingJetCuts:
@@ -425,22 +428,14 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             tagged_pt_min=parameters.b_jet.pt_min,
         )
 
-    def _add_other_columns(self, funnel: Funnel, shift: JetShift, objects: Objects) -> None:
+    def _add_other_columns(self, funnel: Funnel, objects: Objects) -> None:
         """Observables that the cuts of all regions do without."""
-        jets, pt, muons = objects.jets, shift.pt, objects.muon_objects
-        hard, pair = hardest(jets, pt, 2, funnel.events), objects.pair[funnel.events]
-        jet_phi, muon_pt = take(jets.phi, hard[:, 0]), take(muons.pt, pair[:, 0])
-        x, y = funnel.column("met_x"), funnel.column("met_y")
+        muons, pair = objects.muon_objects, objects.pair[funnel.events]
+        x, y, muon_pt = funnel.column("met_x"), funnel.column("met_y"), take(objects.muon_objects.pt, pair[:, 0])
         met, met_phi = np.hypot(x, y), np.arctan2(y, x)
-        floor = self.settings.parameters.dphi_jet_pt_min
         funnel.add(
             MET=met,
-            jet_phi=jet_phi,
-            jets=number_above(jets, pt, floor, funnel.events),
-            ht=sum_above(jets, pt, floor, funnel.events),
-            second_jet_pt=take(pt, hard[:, 1]),
-            second_jet_eta=take(jets.eta, hard[:, 1]),
-            dphi_jet_met=np.abs(delta_phi(jet_phi, met_phi)),
+            dphi_jet_met=np.abs(delta_phi(funnel.column("jet_phi"), met_phi)),
             muon_pt=muon_pt,
             muon_eta=take(muons.eta, pair[:, 0]),
             second_muon_pt=take(muons.pt, pair[:, 1]),

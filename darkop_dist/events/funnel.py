@@ -65,10 +65,11 @@ class Funnel:
         self.steps += steps
         self._failed = failed
         if self._keep_flow:
-            left = np.arange(len(self.events))
+            left, codes = self.events, first_failed
             for code, step in enumerate(steps):
-                left = left[first_failed[left] > code]
-                self.flow[step] = self.events[left]
+                passed = np.flatnonzero(codes > code)
+                left, codes = left[passed], codes[passed]
+                self.flow[step] = left
         self._keep(np.flatnonzero(failed != DROPPED))
 
     def cut(self, step: str, mask: Mask) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from darkop_dist.events import kernels
 from darkop_dist.events.columns import EventColumns, Values
-from darkop_dist.events.marked import MarkedObjects, Numbers, Positions
+from darkop_dist.events.marked import MarkedObjects, Numbers, Positions, changed_sums
 from darkop_dist.events.systematics import ShiftSizes
 
 Note = Callable[[str], None]
@@ -86,9 +86,8 @@ def _propagated(
     nominal: JetShift, counted: MarkedObjects, directions: tuple[Values, Values], pt: Values, events: Positions
 ) -> tuple[Numbers, Numbers]:
     x, y = nominal.met(events)
-    before = counted.vector_sum(nominal.pt, directions, events)
-    after = counted.vector_sum(pt, directions, events)
-    return x - after[0] + before[0], y - after[1] + before[1]
+    after_x, after_y, before_x, before_y = changed_sums(counted, pt, directions, events)
+    return x - after_x + before_x, y - after_y + before_y
 
 
 def _components(

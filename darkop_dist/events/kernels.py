@@ -109,6 +109,24 @@ def sum_products(events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: A
 
 
 @compiled
+def sum_changed(
+    events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: Any, zero: Any, own: Any, own_zero: Any, sums: Any
+) -> None:
+    """``sum_products`` for two momenta of the same objects, in their own precisions: rows 0 and 1, and 2 and 3."""
+    for row in range(len(events)):
+        event = events[row]
+        along, across, own_along, own_across = zero, zero, own_zero, own_zero
+        for one in range(offsets[event], offsets[event + 1]):
+            if kept[one]:
+                along += pt[one] * cos[one]
+                across += pt[one] * sin[one]
+                own_along += own[one] * cos[one]
+                own_across += own[one] * sin[one]
+        sums[0, row], sums[1, row] = along, across
+        sums[2, row], sums[3, row] = own_along, own_across
+
+
+@compiled
 def take_matched(index: Any, offsets: Any, values: Any, values_offsets: Any, own: Any, matched: Any) -> None:
     """For each object the value of its partner in another collection of the event, or its own value without one."""
     for event in range(len(offsets) - 1):
@@ -127,66 +145,57 @@ def take(values: Any, positions: Any, absent: float, taken: Any) -> None:
 
 
 @compiled
-def hardest(events: Any, offsets: Any, pt: Any, kept: Any, found: Any) -> None:
-    """Positions of the marked objects of highest pT of each event, falling; -1 where there are fewer.
-
-    Objects of equal pT stay in the order of the file. A pT that is not a number comes first, as in awkward's argsort.
-    """
-    most = found.shape[1]
-    for row in range(len(events)):
-        event, size = events[row], 0
-        for one in range(offsets[event], offsets[event + 1]):
-            if not kept[one]:
-                continue
-            at = size
-            while at > 0 and _goes_before(pt[one], pt[found[row, at - 1]]):
-                at -= 1
-            if at == most:
-                continue
-            size = min(size + 1, most)
-            for later in range(size - 1, at, -1):
-                found[row, later] = found[row, later - 1]
-            found[row, at] = one
-        found[row, size:] = -1
-
-
-@compiled
 def _goes_before(one: Any, other: Any) -> bool:
     return not np.isnan(other) and (np.isnan(one) or one > other)
 
 
 @compiled
-def least_dphi(found: Any, pt: Any, phi: Any, pt_min: Any, direction: Any, least: Any) -> None:
-    """Smallest azimuthal distance between each event's direction and its found objects above a pT; pi without any."""
+def around(
+    events: Any,
+    offsets: Any,
+    pt: Any,
+    eta: Any,
+    phi: Any,
+    kept: Any,
+    pt_min: Any,
+    most: Any,
+    direction: Any,
+    hard: Any,
+    found: Any,
+) -> None:
+    """Columns of ``darkop_dist.events.recoil.JetColumns`` in its order; ``hard`` is memory for positions.
+
+    Jets of equal pT stay in the order of the file. A pT that is not a number comes first, as in awkward's argsort.
+    """
     pi, period = np.pi, 2 * np.pi
-    for row in range(len(found)):
-        best = np.inf
-        for at in range(found.shape[1]):
-            one = found[row, at]
-            if one >= 0 and pt[one] > pt_min:
-                best = min(best, abs(wrapped(np.float64(phi[one]) - direction[row], pi, period)))
-        least[row] = pi if best == np.inf else best
-
-
-@compiled
-def count_above(events: Any, offsets: Any, pt: Any, kept: Any, pt_min: Any, number: Any) -> None:
-    """Number of marked objects above a pT per event."""
     for row in range(len(events)):
-        event, count = events[row], 0
+        event, size, number, total = events[row], 0, 0, 0.0
         for one in range(offsets[event], offsets[event + 1]):
-            count += kept[one] & (pt[one] > pt_min)
-        number[row] = count
-
-
-@compiled
-def sum_above(events: Any, offsets: Any, pt: Any, kept: Any, pt_min: Any, sum_pt: Any) -> None:
-    """Sum of the pT of the marked objects above a pT per event."""
-    for row in range(len(events)):
-        event, total = events[row], 0.0
-        for one in range(offsets[event], offsets[event + 1]):
-            if kept[one] and pt[one] > pt_min:
+            if not kept[one]:
+                continue
+            if pt[one] > pt_min:
+                number += 1
                 total += pt[one]
-        sum_pt[row] = total
+            at = size
+            while at > 0 and _goes_before(pt[one], pt[hard[at - 1]]):
+                at -= 1
+            if at == len(hard):
+                continue
+            size = min(size + 1, len(hard))
+            for later in range(size - 1, at, -1):
+                hard[later] = hard[later - 1]
+            hard[at] = one
+        least = np.inf
+        for at in range(min(size, most)):
+            one = hard[at]
+            if pt[one] > pt_min:
+                least = min(least, abs(wrapped(np.float64(phi[one]) - direction[row], pi, period)))
+        found[0, row] = pi if least == np.inf else least
+        found[1, row] = number
+        found[2, row] = total
+        found[3, row] = phi[hard[0]] if size > 0 else np.nan
+        found[4, row] = pt[hard[1]] if size > 1 else np.nan
+        found[5, row] = eta[hard[1]] if size > 1 else np.nan
 
 
 @compiled

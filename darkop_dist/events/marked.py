@@ -88,6 +88,16 @@ class MarkedObjects:
         return sums[0], sums[1]
 
 
+def changed_sums(
+    objects: MarkedObjects, pt: Values, directions: tuple[Values, Values], events: Positions
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """``vector_sum`` with momenta of a variation and with the objects' own: px, py, own px, own py in GeV."""
+    kinds: list[Any] = [np.result_type(momenta, directions[0]).type(0) for momenta in (pt, objects.pt)]
+    sums = np.empty((4, len(events)))
+    kernels.sum_changed(events, objects.kept, objects.offsets, pt, *directions, kinds[0], objects.pt, kinds[1], sums)
+    return sums[0], sums[1], sums[2], sums[3]
+
+
 def mark_objects(columns: EventColumns, collection: str, cuts: ObjectCuts, note: Note) -> MarkedObjects:
     """Objects of a collection; those count that pass.
 
@@ -163,61 +173,6 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
             kind(2 * np.pi),
         )
     return MarkedObjects(objects.offsets, kept, objects.pt, objects.eta, objects.phi)
-
-
-def hardest(objects: MarkedObjects, pt: Values, number: int, events: Positions) -> Positions:
-    """Positions of the objects of highest pT that count, shape (chosen events, number); -1 where there are fewer.
-
-    Args:
-        objects: the objects.
-        pt: their momenta in a variation.
-        number: how many per event.
-        events: the events to look at.
-    """
-    found = np.empty((len(events), number), np.int64)
-    kernels.hardest(events, objects.offsets, pt, objects.kept, found)
-    return found
-
-
-def number_above(objects: MarkedObjects, pt: Values, pt_min: float, events: Positions) -> Numbers:
-    """Number of objects of each chosen event that count and have more than a pT, shape (chosen events,).
-
-    Args:
-        objects: the objects.
-        pt: their momenta in a variation.
-        pt_min: the pT in GeV, exclusive.
-        events: the events to look at.
-    """
-    number = np.empty(len(events))
-    kind: Any = pt.dtype.type
-    kernels.count_above(events, objects.offsets, pt, objects.kept, kind(pt_min), number)
-    return number
-
-
-def sum_above(objects: MarkedObjects, pt: Values, pt_min: float, events: Positions) -> Numbers:
-    """Sum of the pT in GeV of those that ``number_above`` counts, shape (chosen events,)."""
-    sum_pt = np.empty(len(events))
-    kind: Any = pt.dtype.type
-    kernels.sum_above(events, objects.offsets, pt, objects.kept, kind(pt_min), sum_pt)
-    return sum_pt
-
-
-def least_dphi(
-    positions: Positions, objects: MarkedObjects, pt: Values, *, pt_min: float, direction: Numbers
-) -> Numbers:
-    """Smallest azimuthal distance in rad between each event's direction and objects; pi without any.
-
-    Args:
-        positions: of the objects of each event, shape (events, objects); -1 where there are fewer.
-        objects: the objects.
-        pt: their momenta in a variation.
-        pt_min: smallest pT of an object that is looked at, exclusive.
-        direction: azimuth of each event, shape (events,).
-    """
-    least = np.empty(len(positions))
-    kind: Any = pt.dtype.type
-    kernels.least_dphi(positions, pt, objects.phi, kind(pt_min), direction, least)
-    return least
 
 
 def take(values: Values, positions: Positions, *, absent: float = np.nan) -> Numbers:

@@ -129,3 +129,43 @@ def cut_on_leading_jet(
         found.failed,
     )
     return found
+
+
+@dataclass(frozen=True)
+class JetColumns:
+    """Observables of the jets of chosen events, each of shape (chosen events,).
+
+    Attributes:
+        min_dphi: smallest azimuthal distance in rad of a direction and the hardest jets; pi without jets.
+        number: jets above a pT.
+        sum_pt: the sum of their pT in GeV.
+        phi: azimuth of the leading jet; NaN without jets.
+        second_pt: pT in GeV of the second jet; NaN with fewer.
+        second_eta: pseudorapidity of the second jet; NaN with fewer.
+    """
+
+    min_dphi: Numbers
+    number: Numbers
+    sum_pt: Numbers
+    phi: Numbers
+    second_pt: Numbers
+    second_eta: Numbers
+
+
+def jet_columns(
+    jets: MarkedObjects, pt: Values, events: Positions, *, pt_min: float, most: int, direction: Numbers
+) -> JetColumns:
+    """Look at the jets of chosen events.
+
+    Args:
+        jets: the jets; those count that are away from leptons and photons.
+        pt: their momenta in a variation.
+        events: positions of the events to look at.
+        pt_min: the pT in GeV from which a jet is counted, summed, and looked at for its azimuth; exclusive.
+        most: how many of the hardest jets are looked at for their azimuth.
+        direction: azimuth of each chosen event's recoil in rad.
+    """
+    found, hard = np.empty((6, len(events))), np.empty(max(most, 2), np.int64)
+    floor = pt.dtype.type(pt_min)
+    kernels.around(events, jets.offsets, pt, jets.eta, jets.phi, jets.kept, floor, most, direction, hard, found)
+    return JetColumns(*found)

@@ -197,7 +197,9 @@ def main(path: str, repeats: int, edges: list[list[float]]) -> None:
         found = ROOT.monojet.run(path, binning)
         seconds.append(time.process_time() - begin)
     content = {str(label): list(values) for label, values in found}
-    print(json.dumps({"content": content, "cpu_s": seconds, "compile_cpu_s": compiled, "version": str(ROOT.__version__)}))  # noqa: T201
+    print(
+        json.dumps({"content": content, "cpu_s": seconds, "compile_cpu_s": compiled, "version": str(ROOT.__version__)})
+    )  # noqa: T201
 
 
 if __name__ == "__main__":

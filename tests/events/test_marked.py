@@ -16,6 +16,7 @@ from darkop_dist.events.jet_shifts import jet_shifts
 from darkop_dist.events.kernels import wrapped
 from darkop_dist.events.objects import IdCut, ObjectCuts
 from darkop_dist.events.read import open_events
+from darkop_dist.events.recoil import jet_columns
 from darkop_dist.events.systematics import ShiftSizes, object_variations
 
 MC = DatasetRecord(name="tt", kind="simulation", files=("x",))
@@ -58,14 +59,20 @@ def test_sums_and_order_are_those_of_awkward(ttbar: ak.Array) -> None:
     expected = objects.vector_sum(jets.pt, jets.phi)
     assert (x.tobytes(), y.tobytes()) == (expected[0].tobytes(), expected[1].tobytes())
     events = np.arange(0, len(ttbar), 7)
-    hard = marked.hardest(found, found.pt, 3, events)
+    columns = jet_columns(found, found.pt, events, pt_min=30.0, most=2, direction=np.zeros(len(events)))
     order = jets[ak.argsort(jets.pt, axis=1, ascending=False)]
-    for position in range(3):
-        wanted = ak.fill_none(ak.pad_none(order.eta, 3)[:, position], np.nan)[events]
-        assert marked.take(found.eta, hard[:, position]).tobytes() == ak.to_numpy(wanted).astype(float).tobytes()
-    assert marked.sum_above(found, found.pt, 30.0, events) == pytest.approx(
-        ak.to_numpy(ak.sum(jets.pt[jets.pt > 30.0], axis=1))[events], rel=1e-5
-    )
+    hard = order[order.pt > 30.0]
+    dphi = ak.fill_none(ak.min(abs(objects.delta_phi(hard[:, :2].phi, np.zeros(len(jets)))), axis=1), np.pi)
+    expected = {
+        "min_dphi": dphi,
+        "number": ak.num(hard),
+        "sum_pt": ak.sum(ak.values_astype(jets.pt[jets.pt > 30.0], float), axis=1),
+        "phi": ak.fill_none(ak.firsts(order.phi), np.nan),
+        "second_pt": ak.fill_none(ak.pad_none(order.pt, 2)[:, 1], np.nan),
+        "second_eta": ak.fill_none(ak.pad_none(order.eta, 2)[:, 1], np.nan),
+    }
+    for name, values in expected.items():
+        assert getattr(columns, name).tobytes() == ak.to_numpy(values)[events].astype(float).tobytes(), name
     assert found.total(np.ones(len(found.pt), np.int32)).tolist() == ak.num(jets).to_list()
 
 
@@ -84,10 +91,13 @@ def test_variations_are_those_of_awkward(ttbar: ak.Array, met: str) -> None:
 
 def test_equal_momenta_stay_in_order_and_nan_comes_first() -> None:
     pt = np.array([5.0, 7.0, 7.0, np.nan, 5.0, 9.0], np.float32)
-    jets = marked.MarkedObjects(np.array([0, 6]), np.ones(6, np.bool_), pt, pt, pt)
-    assert marked.hardest(jets, pt, 6, np.array([0])).tolist() == [[3, 5, 1, 2, 0, 4]]
     assert ak.argsort(ak.Array([pt]), axis=1, ascending=False).to_list() == [[3, 5, 1, 2, 0, 4]]
-    assert marked.hardest(jets, pt, 2, np.array([0])).tolist() == [[3, 5]]
+    for kept, second in (([1, 1, 1, 1, 1, 1], 9.0), ([1, 1, 1, 0, 0, 0], 7.0), ([1, 0, 0, 1, 1, 0], 5.0)):
+        eta = np.arange(6, dtype=np.float32)
+        jets = marked.MarkedObjects(np.array([0, 6]), np.array(kept, np.bool_), pt, eta, eta)
+        columns = jet_columns(jets, pt, np.array([0]), pt_min=0.0, most=1, direction=np.zeros(1))
+        assert columns.second_pt.tolist() == [second]
+        assert columns.second_eta.tolist() == [{9.0: 5.0, 7.0: 2.0, 5.0: 0.0}[second]]
 
 
 @settings(max_examples=300, deadline=None)
