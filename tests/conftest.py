@@ -65,6 +65,15 @@ def flaky_server(serve_flaky: Callable[[Path], Any]) -> Iterator[Callable[[Path]
 
 
 @pytest.fixture(scope="session")
+def write_nanoaod(repository: Path) -> Callable[..., Path]:
+    """Writes made-up events in NanoAOD's layout; see ``tests/monojet_sample.py``."""
+    from darkop_dist.stages.search import load_module
+
+    write: Callable[..., Path] = load_module(repository / "tests" / "monojet_sample.py").write_sample
+    return write
+
+
+@pytest.fixture(scope="session")
 def write_search() -> Callable[..., Path]:
     """Writes a small search on made-up columns, complete enough to run from document to page in seconds."""
     return _write_search

@@ -18,9 +18,11 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
-from darkop_dist.events.columns import time_columns
+from darkop_dist.events.files import collector_paused, open_file
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.nanoevents import build_events, source_of
 from darkop_dist.events.phases import READ, phase
+from darkop_dist.events.remote import fetch, is_remote, open_root
 
 REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
 FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
@@ -95,20 +97,19 @@ def open_events(
     start: int | None = None,
     stop: int | None = None,
     *,
-    file: Any = None,
     label: str | None = None,
 ) -> ak.Array:
     """Events of a range of entries.
 
-    NanoAOD is opened lazily: columns are read when they are touched. Columns of CSV and Parquet become the same kind
-    of object, with one field per column.
+    NanoAOD is opened lazily: columns are read when they are touched. A ROOT file stays open in the process for its
+    next chunks, see ``darkop_dist.events.files.forget``. Columns of CSV and Parquet become the same kind of object,
+    with one field per column.
 
     Args:
         path: local path or address.
         record: the dataset that the file belongs to.
         start: first entry; the beginning of the file by default.
         stop: one past the last entry; the end of the file by default.
-        file: the opened ROOT file, to open it once for many ranges.
         label: names the file on every machine in candidates and in the split; its name by default.
 
     Returns:
@@ -130,25 +131,18 @@ def open_events(
     with phase(READ), translated_errors(path, record.tree), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
         if path.endswith(".root"):
-            directory = file if file is not None else uproot.open(path)
-            metadata["entrystop"] = stop if stop is not None else directory[record.tree].num_entries
-            schema = OpenDataSchema if record.format == "nanoaod" else BaseSchema
-            factory = NanoEventsFactory.from_root(
-                directory,
-                treepath=record.tree,
-                mode="virtual",
-                entry_start=start,
-                entry_stop=stop,
-                schemaclass=schema,
-                metadata=metadata,
-            )
-        else:
-            table = _read_table(path).iloc[start:stop]
-            metadata["entrystop"] = (start or 0) + len(table)
-            columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
-            source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
-            factory = NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata)
-        return time_columns(factory).events()
+            with collector_paused():
+                opened = open_file(path)
+                entries = opened.directory[record.tree].num_entries
+                first, last = min(max(start or 0, 0), entries), min(stop if stop is not None else entries, entries)
+                metadata["entrystop"] = stop if stop is not None else entries
+                schema = OpenDataSchema if record.format == "nanoaod" else BaseSchema
+                return build_events(opened, record.tree, schema, first, last, metadata)
+        table = _read_table(path).iloc[start:stop]
+        metadata["entrystop"] = (start or 0) + len(table)
+        columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
+        source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
+        return NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata).events()
 
 
 @contextmanager
@@ -216,13 +210,17 @@ def require_columns(events: ak.Array, columns: tuple[str, ...]) -> None:
 def has_column(events: ak.Array, name: str) -> bool:
     """Whether the events have a column, such as ``mtt``, or a collection's field, such as ``Jet.pt``."""
     collection, _, field = name.partition(".")
+    found = source_of(events)
+    if found is not None:
+        fields = found[1].fields
+        return collection in fields and (not field or field in fields[collection])
     if collection not in ak.fields(events):
         return False
     return not field or field in ak.fields(events[collection])
 
 
 def _inspect_root(path: str, record: DatasetRecord) -> tuple[int, float | None, int | None, str]:
-    with translated_errors(path, record.tree), uproot.open(path) as file:
+    with translated_errors(path, record.tree), open_root(path) as file:
         tree = file[record.tree]
         if not hasattr(tree, "num_entries"):
             raise InputFileError(path, f"{record.tree!r} is not a tree", "Name the tree of events in the record.")
@@ -276,7 +274,8 @@ def _read_table(path: str) -> Any:
     with translated_errors(path, "Events"):
         if not path.endswith(FLAT_SUFFIXES):
             raise InputFileError(path, "is of a kind that is not read", f"Use one of {', '.join(FLAT_SUFFIXES)}.")
-        table = pd.read_csv(path) if path.endswith(".csv") else pd.read_parquet(path)
+        source = fetch(path) if is_remote(path) else path
+        table = pd.read_csv(source) if path.endswith(".csv") else pd.read_parquet(source)
     words = [str(name) for name in table.columns if table[name].dtype.kind not in "iufb" and len(table)]
     if words:
         raise InputFileError(path, f"column {words[0]} holds text, not numbers", "Correct the file.")
