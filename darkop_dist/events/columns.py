@@ -1,4 +1,4 @@
-"""Columns of events as plain arrays for compiled selections: straight from the file where they can be, else by awkward."""
+"""Columns of events as plain arrays for compiled selections: straight from the file, or else by awkward."""
 
 from __future__ import annotations
 

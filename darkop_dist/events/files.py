@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def collector_paused() -> Iterator[None]:
 def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
     done = 0
     while done < len(into):
-        more = os.preadv(descriptor, [into[done:]], start + done)
+        more = os.preadv(descriptor, [into[done:].data], start + done)
         if not more:
             raise OSError(f"expected Chunk of length {len(into)}, received {done} bytes from {path}")
         done += more
@@ -148,7 +149,7 @@ def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
 def _state(path: str) -> State:
     if is_remote(path):
         return 0, 0
-    found = os.stat(path)
+    found = Path(path).stat()
     return found.st_mtime_ns, found.st_size
 
 
@@ -159,7 +160,7 @@ def _open(path: str, state: State, timeout_s: float) -> OpenFile:
     try:
         found = os.fstat(descriptor)
         if (found.st_mtime_ns, found.st_size) != state:
-            raise OSError(errno.ESTALE, "the file changed while it was opened", path)
+            raise OSError(errno.ESTALE, "the file changed while it was opened", path)  # noqa: TRY301  # closes it below
         file = OpenFile(path, open_root(path), descriptor)
     except BaseException:
         os.close(descriptor)

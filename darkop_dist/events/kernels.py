@@ -48,7 +48,8 @@ def drop_near(
 ) -> None:
     """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi).
 
-    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no rounding can bring an object near.
+    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no
+    rounding can bring an object near.
     """
     for event in events:
         for other in range(others_offsets[event], others_offsets[event + 1]):

@@ -1,6 +1,7 @@
 """Objects of a collection as flat columns, with a mark on those that count: what ``objects`` does, compiled.
 
-The functions answer as those of ``darkop_dist.events.objects`` on the same events, to the last bit, at a tenth of the cost.
+The functions answer as those of ``darkop_dist.events.objects`` on the same events, to the last bit, at a tenth of the
+cost.
 """
 
 from __future__ import annotations
