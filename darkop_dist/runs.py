@@ -24,6 +24,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Collection, Mapping
@@ -103,11 +104,16 @@ class PendingRun:
 
     def finish(self) -> RunDirectory:
         """Move the run to its place, replacing what ``start_run`` was allowed to replace."""
-        replaced = self.target.with_name(f".{self.target.name}.replaced-{uuid.uuid4().hex[:8]}")
-        (self.run.path / LOCK).unlink(missing_ok=True)
+        replaced = _replaced(self.target)
         if self.target.exists():
             self.target.rename(replaced)
-        self.run.path.rename(self.target)
+        try:
+            self.run.path.rename(self.target)
+        except OSError as error:
+            if replaced.exists():
+                replaced.rename(self.target)
+            raise OutputError(f"{self.target}: cannot be written ({error.strerror}).") from error
+        (self.target / LOCK).unlink(missing_ok=True)
         self.lock.close()
         shutil.rmtree(replaced, ignore_errors=True)
         return RunDirectory(self.target)
@@ -118,6 +124,8 @@ class PendingRun:
         Returns:
             Whether something was kept.
         """
+        if self.lock.closed:  # the run is at its place, and what is written beside it now is another process's
+            return False
         kept = has_results(self.run)
         if kept:
             _empty(self.run.path, but=(self.run.chunks, self.run.checkpoint, self.run.training))
@@ -140,6 +148,7 @@ def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
         OutputError: the directory exists already, is no run directory, is being written by another process, or
             cannot be written; or results of an unfinished run are there and neither option says what to do with them.
     """
+    _put_back(target)
     if target.exists():
         is_run = target.is_dir() and (not any(target.iterdir()) or RunDirectory(target).provenance.exists())
         if not is_run:
@@ -167,25 +176,61 @@ def partial_run(target: Path) -> RunDirectory:
 
 
 def has_results(run: RunDirectory) -> bool:
-    """Whether a run directory holds the result of a chunk."""
-    return any((run.chunks / "chunks").glob("*/[0-9a-f]*"))
+    """Whether a run directory holds the result of a chunk or of a training."""
+    return run.training.exists() or any((run.chunks / "chunks").glob("*/[0-9a-f]*"))
+
+
+def _replaced(target: Path) -> Path:
+    """Where a run lies while another takes its place."""
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _put_back(target: Path) -> None:
+    """Put a run back that a process moved away and was killed before the new one was in its place."""
+    replaced, pending = _replaced(target), partial_run(target)
+    if target.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.is_dir() and pending.path.is_dir():
+        lock = _locked(pending, target)
+        if not target.exists():
+            replaced.rename(target)
+        lock.close()
 
 
 def _locked(pending: RunDirectory, target: Path) -> IO[str]:
     """The directory of a run that is not whole, with the lock that keeps other processes away."""
+    while True:
+        try:
+            pending.path.mkdir(parents=True, exist_ok=True)
+            lock = (pending.path / LOCK).open("a")
+        except FileNotFoundError:
+            continue  # another process has just removed the directory
+        except OSError as error:
+            raise OutputError(
+                f"{target}: cannot be written ({error.strerror}). Choose an output directory that you may write to."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise OutputError(
+                f"{target}: another run is writing to it. Wait for it, or choose another output."
+            ) from error
+        except OSError as error:
+            lock.close()
+            raise OutputError(
+                f"{target}: files cannot be locked there ({error.strerror}). Choose an output on another file system."
+            ) from error
+        if _is_same(lock, pending.path / LOCK):
+            return lock
+        lock.close()  # another process has finished or removed its run since
+
+
+def _is_same(stream: IO[str], path: Path) -> bool:
     try:
-        pending.path.mkdir(parents=True, exist_ok=True)
-        lock = (pending.path / LOCK).open("a")
-    except OSError as error:
-        raise OutputError(
-            f"{target}: cannot be written ({error.strerror}). Choose an output directory that you may write to."
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise OutputError(f"{target}: another run is writing to it. Wait for it, or choose another output.") from error
-    return lock
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _empty(directory: Path, but: Collection[Path] = ()) -> None:

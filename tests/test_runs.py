@@ -1,6 +1,9 @@
 """The run directory: whole or not at all, and nothing of the user's is ever replaced unasked."""
 
+import fcntl
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +38,65 @@ def test_a_run_is_replaced_only_with_force_and_only_when_the_new_one_is_whole(tm
     second.finish()
     assert RunDirectory(tmp_path / "result").provenance.read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_run_is_put_back_that_was_moved_away_by_a_process_that_was_then_killed(tmp_path: Path) -> None:
+    first = start_run(tmp_path / "result", force=False)
+    first.run.provenance.write_text("first")
+    first.finish()
+    second = start_run(tmp_path / "result", force=True)
+    (tmp_path / "result").rename(tmp_path / ".result.replaced")  # as finish does, and then SIGKILL
+    second.lock.close()
+    with pytest.raises(OutputError, match="exists already"):
+        start_run(tmp_path / "result", force=False)
+    assert RunDirectory(tmp_path / "result").provenance.read_text() == "first"
+    shutil.copytree(tmp_path / "result", tmp_path / ".result.replaced")  # killed after both renames
+    third = start_run(tmp_path / "result", force=True)
+    third.run.provenance.write_text("third")
+    assert third.finish().provenance.read_text() == "third"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_run_that_is_finished_does_not_touch_the_next_one(tmp_path: Path) -> None:
+    first = start_run(tmp_path / "result", force=False)
+    first.run.provenance.write_text("first")
+    first.finish()
+    second = start_run(tmp_path / "result", force=True)
+    second.run.provenance.write_text("second")
+    assert first.abandon() is False
+    assert second.finish().provenance.read_text() == "second"
+
+
+def test_the_lock_of_a_run_that_has_ended_is_worth_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start_run(tmp_path / "result", force=False)
+    first.run.provenance.write_text("first")
+    real, calls = fcntl.flock, []
+
+    def finished_meanwhile(stream: Any, operation: int) -> None:
+        if not calls:
+            first.finish()
+        calls.append(operation)
+        real(stream, operation)
+
+    monkeypatch.setattr("fcntl.flock", finished_meanwhile)
+    second = start_run(tmp_path / "result", force=True)
+    second.run.provenance.write_text("second")
+    monkeypatch.undo()
+    with pytest.raises(OutputError, match="another run is writing to it"):
+        start_run(tmp_path / "result", force=True)
+    assert second.finish().provenance.read_text() == "second"
+    assert len(calls) == 2
+
+
+def test_a_training_is_kept_when_the_run_fails_in_its_first_chunk(tmp_path: Path) -> None:
+    pending = start_run(tmp_path / "result", force=False)
+    pending.run.training.write_text("{}")
+    assert pending.abandon() is True
+    with pytest.raises(OutputError, match="an unfinished run is kept"):
+        start_run(tmp_path / "result", force=False)
+    resumed = start_run(tmp_path / "result", force=False, resume=True)
+    assert resumed.run.training.exists()
+    resumed.abandon()
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

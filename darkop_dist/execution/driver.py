@@ -18,7 +18,8 @@ from typing import Any
 from darkop_dist.errors import DarkopError, LedgerError, RunError, StorageError
 from darkop_dist.execution.backend import Answer, Backend, Call
 from darkop_dist.execution.chunk import Attempt, ChunkResult, Task, attempt_chunk, empty_entry, lost_entry
-from darkop_dist.execution.journal import Journal
+from darkop_dist.execution.faults import reason
+from darkop_dist.execution.journal import Journal, tries_before
 from darkop_dist.execution.keys import chunk_key
 from darkop_dist.execution.ledger import Ledger, LedgerEntry
 from darkop_dist.execution.merge import Merged, MergeSpan, content_of, merge_loose, merge_results
@@ -121,6 +122,7 @@ class Driver:
             RunError: the cluster was lost.
             LedgerError: the merged result does not hold what the ledger says.
         """
+        self._tried = tries_before((*self._store.earlier, self._store.path))
         with Journal(self._store.path) as journal:
             self._journal, self._progress = journal, progress
             while not self._tree.finished:
@@ -159,7 +161,12 @@ class Driver:
         return len(self._in_flight) == 1 and any(map(self._is_suspect, self._in_flight.values()))
 
     def _pause(self) -> float | None:
-        return max(self._waiting[0][0] - time.monotonic(), 0.0) if self._waiting else None
+        """How long to wait for answers: until something is due, if it could be sent then."""
+        if not self._waiting or len(self._in_flight) >= self._backend.width:
+            return None
+        if self._in_flight and (self._is_suspect(self._waiting[0][2]) or self._has_suspect_in_flight()):
+            return None
+        return max(self._waiting[0][0] - time.monotonic(), 0.0)
 
     def _begin(self, task: Task) -> None:
         chunk = task.chunk
@@ -167,14 +174,20 @@ class Driver:
             self._conclude(task, empty_entry(task), None)
             return
         key = chunk_key(self._digest, task.record, chunk)
-        stored = self._store.read("chunks", key)
+        try:
+            stored = self._store.read("chunks", key)
+        except OSError:  # made again if it cannot be read
+            stored = None
         if stored is None:
             self._send(_Work(task, key))
             return
-        entry = replace(stored.entry, index=chunk.index, dataset=chunk.dataset)
+        entry = replace(stored.entry, index=chunk.index, dataset=chunk.dataset, **self._tried.get(key, {}))
         self._conclude(task, entry, Ref(key, leaf=True), kept=True)
 
     def _send(self, work: _Work | _MergeWork) -> None:
+        if isinstance(work, _MergeWork) and not self._backend.shared:
+            self._merge_here(work)
+            return
         token = next(self._numbers)
         self._in_flight[token] = work
         if isinstance(work, _MergeWork):
@@ -214,7 +227,12 @@ class Driver:
             return
         ref = Ref(work.key, leaf=True)
         if attempt.data is not None:
-            self._store.write("chunks", work.key, entry_header(attempt.entry), attempt.data)
+            try:
+                self._store.write("chunks", work.key, entry_header(attempt.entry), attempt.data)
+            except (StorageError, OSError) as error:
+                why = str(error) if isinstance(error, StorageError) else reason(error)
+                self._failed(work, "storage", why, replace(attempt.entry, status="failed", reason=why))
+                return
         elif attempt.loose is not None:
             counts = {attempt.entry.dataset: attempt.entry.entries}
             ref = replace(ref, loose={"output": attempt.loose, "entries": counts})
@@ -253,7 +271,12 @@ class Driver:
         self, task: Task, entry: LedgerEntry, ref: Ref | None, *, kept: bool = False, work: _Work | None = None
     ) -> None:
         if work is not None and work.repairs is not None:
-            self._repaired(work.key, ref)
+            if ref is None:
+                raise StorageError(
+                    f"the result of chunk {task.chunk.name} was lost from {self._store.path} and cannot be made again: "
+                    f"{entry.reason}. What else was processed is kept: run again with --resume."
+                )
+            self._repaired(work.key)
             return
         place = self._places[task.chunk.index]
         self._entries[place] = entry
@@ -268,17 +291,19 @@ class Driver:
             self._jobs[job.key] = job
             if any(child.loose is not None for child in job.children):
                 job = self._tree.complete(job.level, job.group, merge_loose(job, self._store.path))
-            elif self._backend.shared:
+            else:
                 self._send(_MergeWork(job))
                 return
-            else:
-                work = _MergeWork(job)
-                self._hear_merged(work, merge_results(job, self._store.path, self._merge_mb))
-                return
+
+    def _merge_here(self, work: _MergeWork) -> None:
+        self._hear_merged(work, merge_results(work.job, self._store.path, self._merge_mb))
 
     def _hear_merge(self, work: _MergeWork, answer: Answer) -> None:
         if not answer.lost:
-            self._hear_merged(work, answer.value)
+            if answer.value is None:  # a worker that came later and does not see the results
+                self._merge_here(work)
+            else:
+                self._hear_merged(work, answer.value)
             return
         work.tries += 1
         if work.tries >= MERGE_TRIES:
@@ -293,7 +318,7 @@ class Driver:
         if not merged.missing and not merged.problem:
             ref = Ref(work.job.key, leaf=False)
             if work.job.key in self._blocked:
-                self._repaired(work.job.key, ref)
+                self._repaired(work.job.key)
             else:
                 self._merge(self._tree.complete(work.job.level, work.job.group, ref))
             return
@@ -322,11 +347,9 @@ class Driver:
             else:
                 self._send(_MergeWork(self._jobs[key]))
 
-    def _repaired(self, key: str, ref: Ref | None) -> None:
+    def _repaired(self, key: str) -> None:
         for work in self._blocked.pop(key, []):
             work.missing.discard(key)
-            if ref is None:
-                raise StorageError(f"a result was lost from {self._store.path} and cannot be made again ({key})")
             if not work.missing:
                 self._send(work)
 
@@ -352,9 +375,9 @@ def run_chunk(processor: Any, task: Task, copy: int, suspected: bool, key: str, 
     return attempt_chunk(task, processor, copy=copy, suspected=suspected, key=key, store=store)
 
 
-def run_merge(_processor: Any, job: MergeJob, store: Path, most_mb: int) -> Merged:
-    """Runs in a worker: one merge."""
-    return merge_results(job, store, most_mb)
+def run_merge(_processor: Any, job: MergeJob, store: Path, most_mb: int) -> Merged | None:
+    """Runs in a worker: one merge; None if this worker does not see the store."""
+    return merge_results(job, store, most_mb) if ChunkStore(store).token.exists() else None
 
 
 def _translated(error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,13 +32,16 @@ class Journal:
         self._path = store / NAME
 
     def __enter__(self) -> Self:
-        self._stream = self._path.open("w", buffering=1)
+        try:
+            self._stream = self._path.open("w", buffering=1)
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a line that did not fit was reported when it was written
+        with suppress(OSError):  # of a full disk, which has been said
             self._stream.close()
 
     def write(self, entry: LedgerEntry, key: str) -> None:
@@ -139,6 +142,16 @@ def read_progress(store: Path) -> Progress:
     assert isinstance(chunks, dict)  # noqa: S101  # what write_plan wrote
     assert isinstance(entries, dict)  # noqa: S101
     return Progress(Ledger(tuple(entry for entry, _ in ordered)), tuple(key for _, key in ordered), chunks, entries)
+
+
+def tries_before(stores: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """What the journals of earlier runs say of results that took several tries, by key, for the ledger of this run."""
+    found: dict[str, dict[str, Any]] = {}
+    for store in stores:
+        for line in _lines(store / NAME):
+            if line.get("key") and line.get("status") == "retried":
+                found[line["key"]] = {name: line[name] for name in ("status", "attempts", "reason")}
+    return found
 
 
 def partial_output(store: Path) -> Output | None:

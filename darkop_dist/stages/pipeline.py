@@ -142,7 +142,7 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
     except BaseException as error:
         is_kept = pending.abandon() if pending is not None else False
         if isinstance(error, ChunkError):
-            raise _with_debugger(error, request.document) from error
+            raise _with_debugger(error, request) from error
         if is_kept and isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {KEPT}") from error
         if is_kept and isinstance(error, DarkopError) and "--resume" not in str(error):
@@ -184,16 +184,20 @@ def operator_of(
     for place in (run, earlier):
         if place is not None and is_trained(search, place):
             if place is not run:
+                run.training.unlink(missing_ok=True)
+                shutil.rmtree(run.checkpoint, ignore_errors=True)  # of a run that was killed, or of another training
                 shutil.copytree(place.checkpoint, run.checkpoint)
                 shutil.copy(place.training, run.training)
             return resolve(run.checkpoint, operator.serve)
+    run.training.unlink(missing_ok=True)  # it must not vouch for a checkpoint that it did not see
     trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
     note_training(search, run)
     return resolve(trained.directory, operator.serve)
 
 
-def _with_debugger(error: ChunkError, document: Path) -> ChunkError:
-    command = shlex.join(["darkop", "chunk", str(document), str(error.index), "--debug"])
+def _with_debugger(error: ChunkError, request: Request) -> ChunkError:
+    words = ["darkop", "chunk", str(request.document), str(error.index), "--debug"]
+    command = shlex.join(words + (["--output", str(request.output)] if request.output else []))
     return ChunkError(f"{error.problem}Rerun just this chunk here, under a debugger: {command}", error.index)
 
 

@@ -230,7 +230,7 @@ def test_a_bug_names_the_command_that_reruns_its_chunk(write_search: Write, tmp_
     )
     document = in_parts(write_search(tmp_path, processor="buggy.py:Buggy", operator=None, anomaly_detection=None))
     with pytest.raises(
-        ChunkError, match=r"background-04\.csv[\s\S]*ZeroDivisionError[\s\S]*darkop chunk .* --debug"
+        ChunkError, match=r"background-04\.csv[\s\S]*ZeroDivisionError[\s\S]*darkop chunk .* --debug --output .*/out"
     ) as bug:
         run_search(Request(document, tmp_path / "out"))
     with pytest.raises(ChunkError, match="ZeroDivisionError") as again:
@@ -238,6 +238,37 @@ def test_a_bug_names_the_command_that_reruns_its_chunk(write_search: Write, tmp_
     assert isinstance(again.value.__cause__, ZeroDivisionError)
     entry = rerun_chunk(document, bug.value.index - 1, output=tmp_path / "out")
     assert entry.status == "done"
+
+
+def test_a_copy_of_a_checkpoint_that_was_cut_short_is_made_again(
+    search: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = partial_run(search / "out")
+    pending.checkpoint.mkdir(parents=True)
+    (pending.checkpoint / "card.json").write_text('{"name": "of another')
+    monkeypatch.setattr("darkop_dist.stages.pipeline.train_operator", None)
+    resumed(search)
+    assert results(search / "out") == results(finished / "out")
+
+
+def test_a_training_that_is_cut_short_is_not_vouched_for_by_the_one_before(
+    search: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = next(search.glob("*.yml"))
+    body = json.loads(document.read_text())
+    body["operator"]["train"]["seed"] = 99
+    document.write_text(json.dumps(body))
+    pending = partial_run(search / "out")
+    shutil.copytree(search / "out" / "checkpoint", pending.checkpoint)
+    shutil.copy(search / "out" / "training.json", pending.training)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("darkop_dist.stages.pipeline.note_training", killed)
+    with pytest.raises(KeyboardInterrupt):
+        resumed(search)
+    assert not pending.training.exists()
 
 
 def test_what_is_kept_is_small(finished: Path) -> None:
