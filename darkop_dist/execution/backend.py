@@ -19,10 +19,15 @@ from typing import Any, Protocol
 
 import cloudpickle
 
+from darkop_dist.errors import RunError
 from darkop_dist.execution.keys import homes_of, own_modules
 
 WORKER_DIED = "the worker died, most often for want of memory"
 CALLS_PER_WORKER = 3
+NOTHING_STARTS = (
+    "no worker process could be started; what stopped it stands above. A script that runs with several workers must "
+    'begin them under: if __name__ == "__main__":'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,8 @@ class Processes:
     def __init__(self, payload: bytes, workers: int) -> None:
         """Start that many processes."""
         self._payload, self._workers = payload, workers
+        self._context = multiprocessing.get_context("spawn")
+        self._up = self._context.Event()
         self._calls: dict[Future[Any], Call] = {}
         self._pool = self._new_pool()
 
@@ -147,7 +154,11 @@ class Processes:
         self._calls[future] = call
 
     def answers(self, timeout_s: float | None) -> Sequence[Answer]:
-        """Whatever is done."""
+        """Whatever is done.
+
+        Raises:
+            RunError: not one process has ever come up.
+        """
         done = wait(self._calls, timeout_s, return_when=FIRST_COMPLETED).done
         return [self._answer(self._calls.pop(future), future) for future in done]
 
@@ -158,12 +169,14 @@ class Processes:
     def _answer(self, call: Call, future: Future[Any]) -> Answer:
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
+            if not self._up.is_set():
+                raise RunError(NOTHING_STARTS)
             return Answer(call.token, lost=WORKER_DIED)
         return Answer(call.token, error=error) if error is not None else Answer(call.token, future.result())
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_receive, initargs=(self._payload,))
+        given = (self._payload, self._up)
+        return ProcessPoolExecutor(self._workers, mp_context=self._context, initializer=_receive, initargs=given)
 
 
 def by_value(processor: Any) -> bytes:
@@ -193,12 +206,14 @@ def unpacked(payload: bytes) -> Any:
     return cloudpickle.loads(payload)
 
 
-_RECEIVED: list[Any] = []
+_RECEIVED: list[bytes] = []
 
 
-def _receive(payload: bytes) -> None:
-    _RECEIVED[:] = [unpacked(payload)]
+def _receive(payload: bytes, up: Any) -> None:
+    """Runs first in a process; what can fail comes later, where the error is an answer."""
+    _RECEIVED[:] = [payload]
+    up.set()
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return function(_RECEIVED[0], *arguments)
+    return function(unpacked(_RECEIVED[0]), *arguments)

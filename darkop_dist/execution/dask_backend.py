@@ -14,7 +14,7 @@ from distributed import Client, KilledWorker, get_worker
 from darkop_dist.errors import RunError
 from darkop_dist.execution.backend import CALLS_PER_WORKER, WORKER_DIED, Answer, Call, unpacked
 from darkop_dist.execution.deadline import TOPIC, hanging
-from darkop_dist.execution.memory import leave_if_full, wait_if_leaving
+from darkop_dist.execution.memory import begin, leave_if_full
 
 LOOK_AFTER_WORKERS_S = 5.0
 MOST_AT_ONCE = 500
@@ -47,6 +47,7 @@ class DaskBackend:
         self._tokens: dict[str, int] = {}
         self._tries = 0
         self._looked, self._last_seen, self._threads = 0.0, time.monotonic(), 0
+        self._last_answer = time.monotonic()
         self.shared = self._workers_see(store)
         client.subscribe_topic(TOPIC, self._hear)
 
@@ -118,6 +119,7 @@ class DaskBackend:
                 if until is not None and time.monotonic() >= until:
                     return []
                 continue
+            self._last_answer = time.monotonic()
             self._take(found, token, future)
             while len(found) < MOST_AT_ONCE and not self._done.empty():
                 self._take(found, *self._done.get())
@@ -125,12 +127,12 @@ class DaskBackend:
 
     def _gathered(self, good: dict[int, Any]) -> dict[int, Any]:
         """Values by token; without those that were lost with their worker in the meantime."""
-        gathered = self._client.gather(list(good.values()), errors="skip")
+        gathered = self._fetched(list(good.values()))
         if len(gathered) == len(good):
             return dict(zip(good, gathered, strict=True))
         values = {}
         for token, future in good.items():
-            one = self._client.gather([future], errors="skip")
+            one = self._fetched([future])
             if one:
                 values[token] = one[0]
         return values
@@ -138,6 +140,21 @@ class DaskBackend:
     def _sent(self, payload: bytes) -> Any:
         """The processor as a task: made again on another worker when its own one dies."""
         return self._client.submit(_same, payload, key=f"darkop-processor-{uuid.uuid4().hex}")
+
+    def _fetched(self, futures: list[Any]) -> list[Any]:
+        """Values; one that was lost is made again, for which there must be a worker."""
+        while True:
+            try:
+                found = self._client.sync(
+                    self._client._gather,  # noqa: SLF001  # gather itself takes no time limit
+                    futures,
+                    errors="skip",
+                    callback_timeout=LOOK_AFTER_WORKERS_S,
+                )
+            except TimeoutError:
+                self._look_after_workers()
+            else:
+                return list(found)
 
     def _take(self, found: dict[int, Any], token: int, future: Any) -> None:
         """Ignore what an earlier try at the same call still tells."""
@@ -161,9 +178,10 @@ class DaskBackend:
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
-        token = self._tokens.get(message["key"])
-        if token is not None:
-            self._done.put((token, _Hanging(message["seconds"], message["worker"], self._calls[token][1])))
+        token = self._tokens.get(message["key"], -1)
+        call = self._calls.get(token)  # this is another thread: the call may be over by now
+        if call is not None:
+            self._done.put((token, _Hanging(message["seconds"], message["worker"], call[1])))
 
     def _others(self, avoid: frozenset[str]) -> list[str] | None:
         return [address for address in self._client.nthreads() if address not in avoid] or None
@@ -178,10 +196,23 @@ class DaskBackend:
         self._threads = sum(self._client.nthreads().values())
         if self._threads:
             self._last_seen = now
+            if self._calls and now - self._last_answer > self._no_workers_s:
+                self._require_awake()
+                self._last_answer = now
         elif now - self._last_seen > self._no_workers_s:
             raise RunError(
                 f"the cluster has had no worker for {self._no_workers_s:g} s. What was processed is kept: start "
                 "workers and run again with --resume."
+            )
+
+    def _require_awake(self) -> None:
+        """Refuse to wait for workers of which Dask has paused every one, for want of memory."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if workers and all(worker.get("status") == "paused" for worker in workers):
+            raise RunError(
+                f"all {len(workers)} workers are paused, because their memory is full before a chunk begins. What was "
+                "processed is kept: give the workers more memory or lower execution.chunk_events, and run again with "
+                "--resume."
             )
 
     def _workers_see(self, store: Path) -> bool:
@@ -221,7 +252,7 @@ def _same(payload: bytes) -> bytes:
 
 def _called(function: Callable[..., Any], payload: bytes, arguments: tuple[Any, ...]) -> Any:
     """Runs in a worker; the payload comes from this run's own driver over the cluster's connection, not from a file."""
-    wait_if_leaving()
+    begin()
     try:
         return function(unpacked(payload), *arguments)
     finally:

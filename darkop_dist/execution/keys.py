@@ -1,8 +1,8 @@
 """What a chunk's result depends on, as one hash: equal keys mean equal results, so that a result can be taken up again.
 
-A key covers the source of the processor and of every module of the user's that it imports, the source of the rooms that
-chunks pass through, the versions of the libraries that compute, the processor's settings, the operator's fingerprint,
-the dataset's record, the file's identity and the range of entries.
+A key covers the source of the processor and of every module of the user's that it imports or was handed, the files
+that it names, the source of the rooms that chunks pass through, the versions of the libraries that compute, all that
+the processor holds, the operator's fingerprint, the dataset's record, the file's identity and the range of entries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import importlib.util
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -22,13 +22,21 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
-from pydantic import BaseModel
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.execution.foreign import ForeignProcessor
-from darkop_dist.execution.plan import Chunk
+from darkop_dist.execution.plan import Chunk, file_labels
+from darkop_dist.execution.state import LONGEST_PATH, bare, file_content, modules_mentioned, plain, state_of
 
-ROOMS = ("config/datasets.py", "config/selection.py", "events", "histograms", "scoring", "execution/chunk.py")
+ROOMS = (
+    "config/datasets.py",
+    "config/selection.py",
+    "events",
+    "histograms",
+    "scoring",
+    "execution/chunk.py",
+    "execution/ledger.py",
+)
 LIBRARIES = ("coffea", "awkward", "uproot", "numpy", "numba", "hist", "boost-histogram", "torch")
 READ_FROM_RECORD = ("name", "experiment", "kind", "format", "tree", "weights")
 
@@ -63,21 +71,62 @@ def run_key(processor: Any, fingerprint: str | None) -> RunKey:
     """
     homes, own = homes_of(processor), processor
     sources = sorted({path for home in homes for path in own_sources(home)})
-    parts = {f"processor {path.name}": _hash_file(path) for path in sources}
+    labels = file_labels([str(path) for path in sources])
+    parts = {f"processor {labels[str(path)]}": _hash_file(path) for path in sources}
+    files = dict(_named_files(sources))
+    names = file_labels([str(path) for path in files])
+    parts |= {f"file {names[str(path)]}": content for path, content in files.items()}
     if isinstance(processor, ForeignProcessor):
         own = processor.wrapped
-        parts |= {f"{name} of the events": _hash(_plain(value)) for name, value in processor.dressing.items()}
+        parts |= {f"{name} of the events": _hash(plain(value)) for name, value in processor.dressing.items()}
         parts["darkop-dist execution/foreign.py"] = hash_room("execution/foreign.py")
     if not own_sources(homes[0]):  # a class of a notebook, or of an installed package
         parts["processor"] = hashlib.sha256(cloudpickle.dumps(_class_of(own))).hexdigest()
-    parts |= {"settings": _hash(_plain(_settings(own))), "operator": fingerprint or "none"}
-    parts |= {f"darkop-dist {room}": hash_room(room) for room in ROOMS}
-    for library in LIBRARIES:
-        try:
-            parts[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return RunKey(parts)
+    settings = own.settings if _has_settings(processor) else state_of(own)
+    parts |= {"settings": _hash(plain(settings)), "operator": fingerprint or "none"}
+    rooms, libraries = _imported(sources, homes[0])
+    rooms = {*ROOMS, *rooms, *(("operators",) if fingerprint else ())}
+    parts |= {f"darkop-dist {room}": hash_room(room) for room in sorted(rooms)}
+    parts |= {name: found for name in {*LIBRARIES, *libraries} if (found := _version(name)) is not None}
+    return RunKey(parts | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"})
+
+
+def _has_settings(processor: Any) -> bool:
+    """Whether a search's processor keeps all that it was told in ``settings``."""
+    return not isinstance(processor, ForeignProcessor) and dataclasses.is_dataclass(
+        getattr(processor, "settings", None)
+    )
+
+
+def _imported(sources: Iterable[Path], home: str) -> tuple[set[str], set[str]]:
+    """Rooms of this package, and installed packages, that the user's sources import."""
+    names = {name for path in sources for name in _imports(path, "")} | {home}
+    ours = {name.split(".")[1] for name in names if name.startswith("darkop_dist.")}
+    here = Path(__file__).parents[1]
+    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"", "darkop_dist"}
+    return {room for room in ours if (here / room).is_dir()}, tops
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        found = getattr(sys.modules.get(library), "__version__", None)
+        return found if isinstance(found, str) else None
+
+
+def _named_files(sources: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Files beside the user's sources, or where the run begins, that the sources name: corrections, lists of runs."""
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text(), filename=str(source))):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if "." not in text or "\n" in text or len(text) >= LONGEST_PATH:
+                continue
+            for path in (source.parent / text, Path(text)):
+                content = file_content(path)
+                if content is not None:
+                    yield path, content
+                    break
 
 
 def chunk_key(run_digest: str, record: DatasetRecord, chunk: Chunk) -> str:
@@ -103,16 +152,19 @@ def _record_hash(record: DatasetRecord) -> str:
 
 
 def homes_of(processor: Any) -> tuple[str, ...]:
-    """Names of the modules that a processor's own code begins in; its class's is the first."""
-    if isinstance(processor, ForeignProcessor):
-        schema = processor.schema.__module__
-        return (_class_of(processor.wrapped).__module__, *([schema] if own_sources(schema) else []))
-    return (type(processor).__module__,)
+    """Names of the modules that a processor's own code begins in; its class's is the first.
+
+    They are also those of what was handed to it, and, for a class of a notebook, what the notebook imported for it.
+    """
+    own = processor.wrapped if isinstance(processor, ForeignProcessor) else processor
+    mentioned = [name for name in modules_mentioned(processor) if own_sources(name)]
+    return tuple(dict.fromkeys((_class_of(own).__module__, *mentioned)))
 
 
 def _class_of(processor: Any) -> Any:
     """The class of a processor; a function is its own."""
-    return processor if isinstance(processor, FunctionType) else type(processor)
+    found = bare(processor)
+    return found if isinstance(found, FunctionType) else type(found)
 
 
 def own_sources(module: str) -> tuple[Path, ...]:
@@ -179,33 +231,6 @@ def _is_own(path: Path) -> bool:
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     here = Path(__file__).parents[1]
     return path.exists() and not any(path.is_relative_to(place) for place in (*installed, here))
-
-
-def _settings(processor: Any) -> Any:
-    settings = getattr(processor, "settings", None)
-    return settings if dataclasses.is_dataclass(settings) else getattr(processor, "__dict__", {})
-
-
-def _plain(value: Any) -> Any:
-    """Settings as JSON; what JSON does not know enters by the hash of its pickle, which may differ without need."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value.hex()
-    if isinstance(value, BaseModel):
-        return {type(value).__name__: {name: _plain(getattr(value, name)) for name in type(value).model_fields}}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        content = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {type(value).__name__: content}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted(json.dumps(_plain(item)) for item in value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()
 
 
 @lru_cache(maxsize=16)

@@ -128,6 +128,8 @@ def _advice_on_computing(timeline: Timeline) -> str:
 def _advice_on_waiting(timeline: Timeline, mean_s: float) -> str:
     if timeline.retried:
         return f"{timeline.retried} of {timeline.chunks} chunks needed several attempts, whose time counts here"
+    if not timeline.chunks:
+        return "every chunk was taken over from an earlier run"
     if mean_s < SHORT_CHUNK_S:
         pause = _duration(timeline.total.waiting_s / timeline.chunks)
         return (

@@ -18,24 +18,29 @@ from typing import Any
 import psutil
 
 FULL = 0.7
+PAUSED = 0.78  # a little below where Dask pauses a worker, which then begins nothing more and would never leave
 CALLS_BEFORE = 2
 GRACE_S = 1.0
 EXIT_FULL = 78
 
 _LEAVING = threading.Event()
 _CALLS = threading.local()
+_RUNNING: set[int] = set()  # threads of this process that are within a call
 
 
-def wait_if_leaving() -> None:
-    """Begin nothing in a process that is about to end."""
-    if _LEAVING.is_set():
+def begin() -> None:
+    """Note that a call begins; in a process that is about to end none does."""
+    _RUNNING.add(threading.get_ident())
+    while _LEAVING.is_set():
+        _RUNNING.discard(threading.get_ident())
         time.sleep(60 * GRACE_S)
 
 
 def leave_if_full(worker: Any) -> bool:
-    """End this worker, after the answer has left it, if its memory is full and a nanny will start another one.
+    """End this worker at the end of a call, if its memory is full and a nanny will start another one.
 
-    A worker that is full from its first calls on is left alone: a fresh one would be no better.
+    The answer leaves it first, and calls in other threads come to their end. A worker that is full from its first calls
+    on is left alone, a fresh one would be no better; unless it is so full that Dask would let it rest for ever.
 
     Args:
         worker: the Dask worker of this process.
@@ -43,19 +48,27 @@ def leave_if_full(worker: Any) -> bool:
     Returns:
         Whether it leaves.
     """
+    _RUNNING.discard(threading.get_ident())
     limit = worker.memory_manager.memory_limit
     done = _CALLS.done = getattr(_CALLS, "done", 0) + 1
-    if not limit or worker.nanny is None or done <= CALLS_BEFORE or _used() < FULL * limit:
+    most = (FULL if done > CALLS_BEFORE else PAUSED) * limit if limit else 0
+    if not most or worker.nanny is None or _used() < most:
         return False
     gc.collect()
     _trim()
-    if _used() < FULL * limit:
+    if _used() < most:
         return False
-    _LEAVING.set()
-    ending = threading.Timer(GRACE_S, os._exit, (EXIT_FULL,))
-    ending.daemon = True
-    ending.start()
+    if not _LEAVING.is_set():
+        _LEAVING.set()
+        threading.Thread(target=_end, daemon=True).start()
     return True
+
+
+def _end() -> None:
+    while _RUNNING:  # another thread still works: its chunk would be lost
+        time.sleep(GRACE_S / 10)
+    time.sleep(GRACE_S)
+    os._exit(EXIT_FULL)
 
 
 def _used() -> int:

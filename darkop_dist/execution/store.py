@@ -17,6 +17,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ class ChunkStore:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.token.write_text(uuid.uuid4().hex)
+            shutil.rmtree(self.path / "running", ignore_errors=True)  # of workers that have long gone
         except OSError as error:
             if error.errno in FULL:
                 raise _full(self.path, error) from error
@@ -139,9 +141,9 @@ class ChunkStore:
         return {path.read_text() for path in (self.path / "running").glob(f"{_file_name(worker)}-*")}
 
     def _take_over(self, old: Path, new: Path) -> None:
-        new.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
         try:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.unlink(missing_ok=True)
             os.link(old, new)
         except OSError:
             write_whole(new, old.read_bytes())
@@ -179,7 +181,7 @@ def write_whole(path: Path, body: bytes) -> None:
         StorageError: the disk is full or may not be written to.
         OSError: the file system does not answer.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # of this process alone, on all machines
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(body)

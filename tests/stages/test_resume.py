@@ -243,6 +243,7 @@ def test_a_bug_names_the_command_that_reruns_its_chunk(write_search: Write, tmp_
 def test_a_copy_of_a_checkpoint_that_was_cut_short_is_made_again(
     search: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resumed(search)  # trains at this place
     pending = partial_run(search / "out")
     pending.checkpoint.mkdir(parents=True)
     (pending.checkpoint / "card.json").write_text('{"name": "of another')
