@@ -287,6 +287,7 @@ def _entry(
         started_s=clock.started_s,
         read_s=phases.spent(READ),
         score_s=phases.spent(SCORE),
+        replica_of=task.chunk.path if chunk.path != task.chunk.path else "",
     )
 
 

@@ -137,6 +137,11 @@ def _ranges(file: FileOf, entries: int, step: int) -> Iterable[tuple[int, int]]:
             if not 0 <= start <= stop <= entries:
                 told = f"has {entries} entries, so that the fileset's step [{start}, {stop}] does not fit"
                 raise InputFileError(file.path, told, "Make the fileset again.")
+        ordered = sorted(file.steps)
+        for (_, stop), (start, _) in zip(ordered, ordered[1:], strict=False):
+            if start < stop:
+                told = f"has steps that overlap at entry {start}: its events would count twice"
+                raise InputFileError(file.path, told, "Make the fileset again.")
         return file.steps or ((0, 0),)
     count = max(-(-entries // step), 1)
     return [(part * entries // count, (part + 1) * entries // count) for part in range(count)]
