@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,7 @@ def _ranges(file: FileOf, entries: int, step: int) -> Iterable[tuple[int, int]]:
                 told = f"has {entries} entries, so that the fileset's step [{start}, {stop}] does not fit"
                 raise InputFileError(file.path, told, "Make the fileset again.")
         ordered = sorted(file.steps)
-        for (_, stop), (start, _) in zip(ordered, ordered[1:], strict=False):
+        for (_, stop), (start, _) in itertools.pairwise(ordered):
             if start < stop:
                 told = f"has steps that overlap at entry {start}: its events would count twice"
                 raise InputFileError(file.path, told, "Make the fileset again.")

@@ -229,7 +229,7 @@ def test_a_replica_that_lies_about_its_size(folder: Path, undisturbed: Execution
     entry = next(e for e in found.ledger.entries if e.status == "retried")
     assert entry.file == str(good)
     assert len(found.ledger.closure()) == 1
-    assert found.ledger.closure()[0].files == len({e.planned_file for e in found.ledger.entries})
+    assert found.ledger.closure()[0].files == 3
     assert entry.replica_of not in ("", entry.file)
     assert "No such file" in entry.reason
     assert f"bytes instead of {good.stat().st_size}" in entry.reason
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_planned_from_its_first_address(
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no small disk can be mounted here")
     yield disk
@@ -260,7 +260,7 @@ def test_a_full_disk_while_results_are_kept(
     tasks: tuple[Task, ...], undisturbed: Execution, small_disk: Path, where: Settings
 ) -> None:
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(36_000))
+    filler.write_bytes(bytes(68_000))
     impatient = [dataclasses.replace(task, retries=1) for task in tasks]
     with pytest.raises(StorageError, match=r"No space left on device[\s\S]*--resume"):
         execute(impatient, Masses(), where, store=small_disk / "chunks")
