@@ -206,7 +206,7 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
 def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
         file = open_file(chunk.path).directory if chunk.path.endswith(".root") else None
-        _require_identity(chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        _require_identity(task, chunk, root_identity(file) if file is not None else local_identity(chunk.path))
         if isinstance(processor, ForeignProcessor):
             return processor.open_events(file, chunk, task.record)
         events = open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
@@ -216,12 +216,12 @@ def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     return events
 
 
-def _require_identity(chunk: Chunk, found: str) -> None:
+def _require_identity(task: Task, chunk: Chunk, found: str) -> None:
     """Refuse a file that is not the one that was planned: a replica of another size, or a file that has changed."""
     if not chunk.identity or not found or found == chunk.identity:
         return
     size, planned = identity_size(found), identity_size(chunk.identity)
-    if size == planned and not chunk.path.endswith(".root"):
+    if size == planned and not chunk.path.endswith(".root") and chunk.path != task.chunk.path:
         return  # a copy of a table has another time of change
     what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
     raise DamagedFileError(chunk.path, what, "Run again, or remove this replica from the record.")
@@ -270,6 +270,7 @@ def _entry(
         started_s=clock.started_s,
         read_s=phases.spent(READ),
         score_s=phases.spent(SCORE),
+        replica_of=task.chunk.path if chunk.path != task.chunk.path else "",
     )
 
 

@@ -6,6 +6,7 @@ interrupt a thread: there the worker tells the driver and ends itself, and whoev
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -34,7 +35,7 @@ def deadline(seconds: float | None, key: str) -> Iterator[None]:
     if seconds is None:
         yield
     elif threading.current_thread() is threading.main_thread():
-        with _alarm(seconds):
+        with _alarm(seconds), _last_resort(seconds):
             yield
     else:
         watch = threading.Timer(seconds, _end_worker, (seconds, key, _dask_worker()))
@@ -49,6 +50,21 @@ def deadline(seconds: float | None, key: str) -> Iterator[None]:
 def hanging(seconds: float) -> str:
     """The reason that the ledger gets."""
     return f"hung: not done after {seconds:g} s (execution.chunk_timeout_s)"
+
+
+@contextmanager
+def _last_resort(seconds: float) -> Iterator[None]:
+    """End a process of a pool that does not hear the alarm, because it hangs in compiled code; the pool replaces it."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    watch = threading.Timer(seconds + 10 * GRACE_S, os._exit, (EXIT_HANGING,))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 @contextmanager

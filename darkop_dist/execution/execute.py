@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.config import Execution as Settings
+from darkop_dist.config import kind_of, parse_duration
 from darkop_dist.errors import DarkopError, StorageError
 from darkop_dist.events.read import FileFacts
 from darkop_dist.execution.backend import Backend, Inline, Processes, by_value
@@ -25,6 +26,7 @@ from darkop_dist.execution.store import ChunkStore
 
 Say = Callable[[str], None]
 NO_WORKERS_S = 120.0
+NO_WORKERS_QUEUED_S = 3600.0
 FILES_PER_CALL = 16
 LOG = logging.getLogger(__name__)
 
@@ -124,6 +126,13 @@ def look_on(client: Any) -> Look:
     return look
 
 
+def _patience(settings: Settings) -> float:
+    """How long the cluster may be without a worker: batch jobs may all have ended, with new ones in the queue."""
+    if settings.cluster.wait is not None:
+        return max(float(parse_duration(settings.cluster.wait)), NO_WORKERS_S)
+    return NO_WORKERS_QUEUED_S if kind_of(settings.where) in ("slurm", "htcondor", "lsf", "gateway") else NO_WORKERS_S
+
+
 def _directory(store: Path | None) -> Any:
     if store is not None:
         return nullcontext(store)
@@ -170,7 +179,7 @@ def _backend(
         if site.dashboard:
             watch.dashboard(site.dashboard)
         dask = DaskBackend(
-            site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=NO_WORKERS_S
+            site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=_patience(settings)
         )
         try:
             with saved_performance_report(site.client, performance, say=watch.say):

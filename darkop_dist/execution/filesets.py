@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -136,6 +137,11 @@ def _ranges(file: FileOf, entries: int, step: int) -> Iterable[tuple[int, int]]:
         for start, stop in file.steps:
             if not 0 <= start <= stop <= entries:
                 told = f"has {entries} entries, so that the fileset's step [{start}, {stop}] does not fit"
+                raise InputFileError(file.path, told, "Make the fileset again.")
+        ordered = sorted(file.steps)
+        for (_, stop), (start, _) in itertools.pairwise(ordered):
+            if start < stop:
+                told = f"has steps that overlap at entry {start}: its events would count twice"
                 raise InputFileError(file.path, told, "Make the fileset again.")
         return file.steps or ((0, 0),)
     count = max(-(-entries // step), 1)

@@ -41,6 +41,7 @@ class LedgerEntry:
         started_s: when that began, in seconds since 1970.
         read_s: seconds of ``wall_s`` that went into reading.
         score_s: seconds of ``wall_s`` that went into waiting for scores.
+        replica_of: the file as it was planned, where ``file`` is another copy of it; empty otherwise.
     """
 
     index: int
@@ -63,6 +64,12 @@ class LedgerEntry:
     started_s: float = 0.0
     read_s: float = 0.0
     score_s: float = 0.0
+    replica_of: str = ""
+
+    @property
+    def planned_file(self) -> str:
+        """The file of the plan, from whatever copy it was read."""
+        return self.replica_of or self.file
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,16 @@ class Ledger:
     def digest(self) -> str:
         """SHA-256 over what was processed: not over times, so that equal runs have equal digests."""
         content = [
-            [e.index, e.dataset, Path(e.file).name, e.start, e.stop, e.status == "failed", e.entries, e.sum_weights]
+            [
+                e.index,
+                e.dataset,
+                Path(e.planned_file).name,
+                e.start,
+                e.stop,
+                e.status == "failed",
+                e.entries,
+                e.sum_weights,
+            ]
             for e in self.entries
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -188,7 +204,7 @@ def _closure(name: str, entries: Sequence[LedgerEntry]) -> Closure:
     planned = [entry.planned_weights for entry in failed if entry.planned_weights is not None]
     return Closure(
         dataset=name,
-        files=len({entry.file for entry in entries}),
+        files=len({entry.planned_file for entry in entries}),
         chunks=len(entries),
         failed=len(failed),
         expected=sum(entry.stop - entry.start for entry in entries),

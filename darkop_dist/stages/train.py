@@ -160,10 +160,17 @@ def training_key(search: Search) -> str:
         "operators": hash_room("operators"),
         "train": operator.train.model_dump(mode="json") if operator and operator.train else None,
         "signals": list(limits.signal) if limits else [],
-        "files": [[d.record.name, path, local_identity(path)] for d in search.datasets for path in d.paths],
+        "files": [[d.record.name, path, _identity(path)] for d in search.datasets for path in d.paths],
         "chunks": search.document.execution.chunk_events,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(path: str) -> str:
+    try:
+        return local_identity(path)
+    except OSError:
+        return "absent"
 
 
 def _areas(search: Search, checkpoint: Checkpoint, background: Sequence[str], spec: ModelInput) -> Mapping[str, Any]:
@@ -189,10 +196,11 @@ def _collect(search: Search, names: Sequence[str], spec: ModelInput, part: int |
     chosen = [dataset for dataset in search.datasets if dataset.record.name in names]
     records = {dataset.record.name: dataset.record for dataset in chosen}
     whole = bool(getattr(processor, "whole_files", False))
-    plan = plan_chunks(chosen, chunk_events=search.document.execution.chunk_events, whole_files=whole)
+    execution = search.document.execution
+    plan = plan_chunks(chosen, chunk_events=execution.chunk_events, whole_files=whole, retries=execution.retries)
     inputs = []
     for chunk in plan:
-        if chunk.stop == chunk.start:
+        if chunk.lost or chunk.stop == chunk.start:
             continue
         events = processor.scored_events(
             open_events(chunk.path, records[chunk.dataset], chunk.start, chunk.stop, label=chunk.label)

@@ -144,6 +144,8 @@ def test_filesets_that_do_not_fit_their_files(muon_files: tuple[str, ...], tmp_p
 
     with pytest.raises(InputFileError, match=r"step \[900, 1100\] does not fit"):
         run(steps=[[900, 1100]])
+    with pytest.raises(InputFileError, match="steps that overlap at entry 300: its events would count twice"):
+        run(steps=[[300, 700], [0, 400]])
     with pytest.raises(InputFileError, match="another file than the fileset describes"):
         run(uuid="00000000-0000-0000-0000-000000000000")
     with pytest.raises(LedgerError, match="holds 1000 entries instead of the 900"):

@@ -228,6 +228,9 @@ def test_a_replica_that_lies_about_its_size(folder: Path, undisturbed: Execution
     assert_equal(found, undisturbed)
     entry = next(e for e in found.ledger.entries if e.status == "retried")
     assert entry.file == str(good)
+    assert len(found.ledger.closure()) == 1
+    assert found.ledger.closure()[0].files == 3
+    assert entry.replica_of not in ("", entry.file)
     assert "No such file" in entry.reason
     assert f"bytes instead of {good.stat().st_size}" in entry.reason
 
