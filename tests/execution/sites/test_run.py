@@ -51,7 +51,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, ...]:
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared directory", "nothing shared"])
 def test_equal_to_the_last_bit_and_resumed(
-    tasks: tuple[Task, ...], two_hosts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+    tasks: tuple[Task, ...], two_hosts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shared: bool
 ) -> None:
     """Through /proc/self/cwd a path means another place for each process: so that the workers see no result."""
     expected = execute(tasks, Masses())
