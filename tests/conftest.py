@@ -46,6 +46,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def write_nanoaod(repository: Path) -> Callable[..., Path]:
+    """Writes made-up events in NanoAOD's layout; see ``tests/monojet_sample.py``."""
+    from darkop_dist.stages.search import load_module
+
+    write: Callable[..., Path] = load_module(repository / "tests" / "monojet_sample.py").write_sample
+    return write
+
+
+@pytest.fixture(scope="session")
 def serve_flaky() -> Callable[[Path], Any]:
     """A context that serves a folder over HTTP and fails on command: see servers/flaky.py."""
     specification = importlib.util.spec_from_file_location("flaky", Path(__file__).parent / "servers" / "flaky.py")

@@ -18,8 +18,9 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
-from darkop_dist.events.columns import time_columns
+from darkop_dist.events.files import OpenFile, collector_paused, open_file, opened_by_hand
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.nanoevents import build_events, source_of
 from darkop_dist.events.phases import READ, phase
 
 REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
@@ -100,15 +101,16 @@ def open_events(
 ) -> ak.Array:
     """Events of a range of entries.
 
-    NanoAOD is opened lazily: columns are read when they are touched. Columns of CSV and Parquet become the same kind
-    of object, with one field per column.
+    NanoAOD is opened lazily: columns are read when they are touched. A ROOT file stays open in the process for its
+    next chunks, see ``darkop_dist.events.files.forget``. Columns of CSV and Parquet become the same kind of object,
+    with one field per column.
 
     Args:
         path: local path or address.
         record: the dataset that the file belongs to.
         start: first entry; the beginning of the file by default.
         stop: one past the last entry; the end of the file by default.
-        file: the opened ROOT file, to open it once for many ranges.
+        file: the opened ROOT file, from ``open_file`` or uproot; by default the one that this process holds open.
         label: names the file on every machine in candidates and in the split; its name by default.
 
     Returns:
@@ -130,25 +132,19 @@ def open_events(
     with phase(READ), translated_errors(path, record.tree), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
         if path.endswith(".root"):
-            directory = file if file is not None else uproot.open(path)
-            metadata["entrystop"] = stop if stop is not None else directory[record.tree].num_entries
-            schema = OpenDataSchema if record.format == "nanoaod" else BaseSchema
-            factory = NanoEventsFactory.from_root(
-                directory,
-                treepath=record.tree,
-                mode="virtual",
-                entry_start=start,
-                entry_stop=stop,
-                schemaclass=schema,
-                metadata=metadata,
-            )
-        else:
-            table = _read_table(path).iloc[start:stop]
-            metadata["entrystop"] = (start or 0) + len(table)
-            columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
-            source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
-            factory = NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata)
-        return time_columns(factory).events()
+            with collector_paused():
+                opened = open_file(path) if file is None else file
+                opened = opened if isinstance(opened, OpenFile) else opened_by_hand(path, opened)
+                entries = opened.directory[record.tree].num_entries
+                first, last = min(max(start or 0, 0), entries), min(stop if stop is not None else entries, entries)
+                metadata["entrystop"] = stop if stop is not None else entries
+                schema = OpenDataSchema if record.format == "nanoaod" else BaseSchema
+                return build_events(opened, record.tree, schema, first, last, metadata)
+        table = _read_table(path).iloc[start:stop]
+        metadata["entrystop"] = (start or 0) + len(table)
+        columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
+        source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
+        return NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata).events()
 
 
 @contextmanager
@@ -216,6 +212,10 @@ def require_columns(events: ak.Array, columns: tuple[str, ...]) -> None:
 def has_column(events: ak.Array, name: str) -> bool:
     """Whether the events have a column, such as ``mtt``, or a collection's field, such as ``Jet.pt``."""
     collection, _, field = name.partition(".")
+    found = source_of(events)
+    if found is not None:
+        fields = found[1].fields
+        return collection in fields and (not field or field in fields[collection])
     if collection not in ak.fields(events):
         return False
     return not field or field in ak.fields(events[collection])

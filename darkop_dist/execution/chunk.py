@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +21,10 @@ from darkop_dist.errors import (
     UnpackableError,
     UnreachableFileError,
 )
+from darkop_dist.events.files import forget, open_file
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
-from darkop_dist.events.remote import is_remote, open_root
 from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.deadline import deadline
@@ -148,12 +147,6 @@ def lost_entry(task: Task, why: str) -> LedgerEntry:
     return _entry(task, task.chunk, "failed", why, clock, Phases())
 
 
-def forget(path: str) -> None:
-    """Close a file whose handle may be broken."""
-    del path
-    _opened.cache_clear()
-
-
 @dataclass(frozen=True)
 class _Clock:
     started_s: float
@@ -212,10 +205,11 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
 
 def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
-        file = _opened(chunk.path, _state(chunk.path)) if chunk.path.endswith(".root") else None
-        _require_identity(chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        file = open_file(chunk.path) if chunk.path.endswith(".root") else None
+        directory = file.directory if file is not None else None
+        _require_identity(chunk, root_identity(directory) if file is not None else local_identity(chunk.path))
         if isinstance(processor, ForeignProcessor):
-            return processor.open_events(file, chunk, task.record)
+            return processor.open_events(directory, chunk, task.record)
         return open_events(chunk.path, task.record, chunk.start, chunk.stop, file=file, label=chunk.label)
 
 
@@ -228,20 +222,6 @@ def _require_identity(chunk: Chunk, found: str) -> None:
         return  # a copy of a table has another time of change
     what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
     raise DamagedFileError(chunk.path, what, "Run again, or remove this replica from the record.")
-
-
-def _state(path: str) -> tuple[int, int]:
-    """Time of change and size of a local file, so that a file that was replaced is opened again."""
-    if is_remote(path):
-        return 0, 0
-    found = Path(path).stat()
-    return found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=4)
-def _opened(path: str, state: tuple[int, int]) -> Any:  # noqa: ARG001  # the state is part of the cache's key
-    """A ROOT file opened once per worker, not once per chunk."""
-    return open_root(path)
 
 
 def _generated_weight(task: Task, events: ak.Array) -> float | None:

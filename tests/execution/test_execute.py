@@ -7,12 +7,12 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from coffea.nanoevents import NanoEventsFactory
 from distributed import LocalCluster
 
 from darkop_dist.config import DatasetRecord
 from darkop_dist.config import Execution as Settings
 from darkop_dist.errors import ChunkError, InputFileError, LedgerError, RunError
+from darkop_dist.events.files import forget
 from darkop_dist.execution import DatasetFiles, Execution, Task, execute, load_ledger, plan_chunks
 from darkop_dist.execution.plan import file_labels
 from darkop_dist.histograms import Observable, OutputBuilder
@@ -197,14 +197,15 @@ def test_a_bug_below_a_directory_called_uproot_is_still_a_bug(tasks: tuple[Task,
 
 def test_a_transient_error_while_opening_is_retried(tasks: tuple[Task, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = NanoEventsFactory.from_root
+    original = uproot.open
 
-    def failing_once(*arguments: object, **options: object) -> NanoEventsFactory:
+    def failing_once(*arguments: object, **options: object) -> object:
         calls.append(1)
         if len(calls) == 1:
             raise OSError(5, "the storage does not answer")
         return original(*arguments, **options)
 
-    monkeypatch.setattr(NanoEventsFactory, "from_root", failing_once)
+    monkeypatch.setattr(uproot, "open", failing_once)
+    forget()
     entry = execute(tasks[:1], Masses()).ledger.entries[0]
     assert (entry.status, entry.attempts) == ("retried", 2)
