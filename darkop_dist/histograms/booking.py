@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import hist
 import numpy as np
@@ -12,6 +14,9 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
 NOMINAL = "nominal"
+
+BinSums = npt.NDArray[np.float64]
+"""Sums of weights and of squared weights of shape (bins + 2, 2), with under- and overflow at the ends."""
 
 
 def _increasing(edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -46,8 +51,13 @@ class Observable:
         return f"{self.label} [{self.unit}]" if self.unit else self.label
 
     def axis(self) -> hist.axis.Variable:
-        """The axis; under- and overflow are kept."""
-        return hist.axis.Variable(self.edges, name=self.name, label=self.title)
+        """The axis; under- and overflow are kept. A histogram copies it, so it is made once."""
+        return _axis(self)
+
+
+@lru_cache(maxsize=256)
+def _axis(observable: Observable) -> hist.axis.Variable:
+    return hist.axis.Variable(observable.edges, name=observable.name, label=observable.title)
 
 
 def book(observable: Observable) -> hist.Hist:
@@ -63,6 +73,37 @@ def book(observable: Observable) -> hist.Hist:
         observable.axis(),
         storage=hist.storage.Weight(),
     )
+
+
+def filled(observable: Observable, dataset: str, slices: Mapping[tuple[str, str], BinSums]) -> hist.Hist:
+    """The histogram of one observable and dataset.
+
+    Args:
+        observable: the quantity.
+        dataset: name of the dataset.
+        slices: content by region and variation; their order is that of the categories.
+
+    Returns:
+        As ``book``, and empty if there are no slices.
+    """
+    if not slices:
+        return book(observable)
+    regions = list(dict.fromkeys(region for region, _ in slices))
+    variations = list(dict.fromkeys(variation for _, variation in slices))
+    axes = _categories(dataset, tuple(regions), tuple(variations))
+    histogram = hist.Hist(*axes, observable.axis(), storage=hist.storage.Weight())
+    view = histogram.view(flow=True)
+    for (region, variation), sums in slices.items():
+        content = view[0, regions.index(region), variations.index(variation)]
+        content["value"], content["variance"] = sums[:, 0], sums[:, 1]
+    return histogram
+
+
+@lru_cache(maxsize=64)
+def _categories(dataset: str, regions: tuple[str, ...], variations: tuple[str, ...]) -> tuple[Any, ...]:
+    """The axes of categories, which a histogram copies."""
+    categories = {"dataset": (dataset,), "region": regions, "variation": variations}
+    return tuple(hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items())
 
 
 def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:

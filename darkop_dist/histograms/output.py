@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.histograms.booking import Observable, book, book_counts
+from darkop_dist.histograms.booking import BinSums, Observable, book_counts, filled
 from darkop_dist.histograms.candidates import Candidates, empty_candidates
+from darkop_dist.histograms.filling import add_events
 
 Output = dict[str, Any]
 """A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``cutflow``, ``notes`` and ``candidates``."""
@@ -35,7 +36,9 @@ class OutputBuilder:
     score_edges: tuple[float, ...] = ()
     score_label: str = "score"
     most_candidates: int = 100
-    _histograms: dict[str, hist.Hist] = field(init=False)
+    _booked: dict[str, Observable] = field(init=False)
+    _edges: dict[str, npt.NDArray[np.float64]] = field(init=False)
+    _slices: dict[str, dict[tuple[str, str], BinSums]] = field(init=False)
     _counts: hist.Hist | None = field(init=False)
     _cutflow: dict[str, dict[str, npt.NDArray[np.float64]]] = field(init=False, default_factory=dict)
     _notes: dict[str, int] = field(init=False, default_factory=dict)
@@ -43,9 +46,11 @@ class OutputBuilder:
 
     def __post_init__(self) -> None:
         """Book the histograms."""
-        self._histograms = {observable.name: book(observable) for observable in self.observables}
+        self._booked = {observable.name: observable for observable in self.observables}
         if self.score_edges:
-            self._histograms["score"] = book(Observable("score", self.score_edges, self.score_label))
+            self._booked["score"] = Observable("score", self.score_edges, self.score_label)
+        self._edges = {name: np.asarray(observable.edges) for name, observable in self._booked.items()}
+        self._slices = {name: {} for name in self._booked}
         self._counts = book_counts(self.score_edges, self.score_label) if self.score_edges else None
         self._candidates = empty_candidates(self.most_candidates)
 
@@ -71,9 +76,43 @@ class OutputBuilder:
                 f"{bad} of {len(values)} values of {observable} in region {region} are not numbers",
                 "Correct the files, or select events where it is known",
             )
-        if not len(values):
-            values, weights = np.zeros(1), np.zeros(1)
-        self._histograms[observable].fill(self.dataset, region, variation, values, weight=weights)
+        self._add(observable, region, variation, values, weights, np.arange(len(values)))
+
+    def fill_known(
+        self,
+        region: str,
+        variation: str,
+        columns: Mapping[str, npt.NDArray[np.floating]],
+        weights: npt.NDArray[np.float64],
+        chosen: npt.NDArray[np.int64],
+    ) -> None:
+        """Fill several observables of one region and variation with chosen events.
+
+        An event is left out of an observable whose value is not a number, such as the mass of a pair that it lacks.
+
+        Args:
+            region: name of the region.
+            variation: name of the variation.
+            columns: values by name of the observable, each of shape (events,).
+            weights: generator weights, shape (events,).
+            chosen: positions of the events of the region.
+        """
+        for observable, values in columns.items():
+            self._add(observable, region, variation, values, weights, chosen)
+
+    def _add(
+        self,
+        observable: str,
+        region: str,
+        variation: str,
+        values: npt.NDArray[np.floating],
+        weights: npt.NDArray[np.float64],
+        chosen: npt.NDArray[np.int64],
+    ) -> None:
+        edges, slices = self._edges[observable], self._slices[observable]
+        if (region, variation) not in slices:
+            slices[region, variation] = np.zeros((len(edges) + 1, 2))
+        add_events(slices[region, variation], edges, values, weights, chosen)
 
     def count_scores(self, region: str, split: str, scores: npt.NDArray[np.float32]) -> None:
         """Count scores of one region and split as integers."""
@@ -96,7 +135,9 @@ class OutputBuilder:
     def output(self) -> Output:
         """The accumulatable."""
         return {
-            "histograms": self._histograms,
+            "histograms": {
+                name: filled(observable, self.dataset, self._slices[name]) for name, observable in self._booked.items()
+            },
             "score_counts": self._counts,
             "cutflow": {self.dataset: self._cutflow},
             "notes": {self.dataset: self._notes},
