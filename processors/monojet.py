@@ -17,17 +17,28 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.objects import IdCut, ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
-from darkop_dist.events.read import has_column, require_columns
+from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
+from darkop_dist.events.jet_shifts import JetShift, jet_shifts
+from darkop_dist.events.marked import (
+    MarkedObjects,
+    Note,
+    all_objects,
+    away_from,
+    mark_objects,
+    no_objects,
+    take,
+)
+from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
+from darkop_dist.events.read import require_columns
+from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto, jet_columns
 from darkop_dist.events.settings import SearchSettings
-from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
+from darkop_dist.events.systematics import ShiftSizes, weight_variations
 from darkop_dist.events.weights import event_numbers, generator_weights
 from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
 
-Columns = dict[str, npt.NDArray[np.float64]]
-Masks = dict[str, npt.NDArray[np.bool_]]
 
 REGIONS = ("signal", "dimuon", "single_muon")
 STEPS = {
@@ -39,6 +50,14 @@ STEPS = {
     "min_dphi": "dphi(jets, recoil)",
 }
 """Names of the cuts in the cutflow, where they differ from the observable's."""
+ONLY_IN = {
+    "muon_pt": ("dimuon", "single_muon"),
+    "muon_eta": ("dimuon", "single_muon"),
+    "second_muon_pt": ("dimuon",),
+    "dimuon_mass": ("dimuon",),
+    "transverse_mass": ("single_muon",),
+}
+"""Observables that only some regions have; all others are filled in every region."""
 
 
 class Bins(BaseModel):
@@ -106,22 +125,55 @@ class MonoJetParameters(BaseModel):
 
 
 @dataclass(frozen=True)
-class Leptons:
-    """Veto objects of the events, which no variation changes.
+class Objects:
+    """What no variation changes.
 
     Attributes:
-        electrons: veto electrons, jagged.
-        muons: veto muons, jagged.
-        photons: veto photons, jagged.
-        taus: veto taus away from veto muons and electrons, jagged.
-        tight: muons of the control regions, jagged.
+        jets: all jets; those count that are away from veto muons, electrons and photons.
+        tagged: which of those are b-tagged if their pT is high enough, shape (jets,).
+        usable: events without veto objects and with the muons of a region, shape (events,).
+        vetoed: the first veto that strikes, see ``first_veto``; shape (events,).
+        muon_objects: all muons; the veto muons count.
+        pair: positions of the first two veto muons, shape (events, 2).
+        muons: number of veto muons, shape (events,).
+        tight: number of muons of the control regions, shape (events,).
+        charge: sum of the veto muons' charges, shape (events,); their number in files without charges.
+        muon_x: x component in GeV of the veto muons' vector sum, shape (events,).
+        muon_y: its y component.
+        vertices: number of primary vertices, shape (events,); NaN in files that do not say.
     """
 
-    electrons: ak.Array
-    muons: ak.Array
-    photons: ak.Array
-    taus: ak.Array
-    tight: ak.Array
+    jets: MarkedObjects
+    tagged: Mask
+    usable: npt.NDArray[np.bool_]
+    vetoed: Codes
+    muon_objects: MarkedObjects
+    pair: Positions
+    muons: Positions
+    tight: Positions
+    charge: npt.NDArray[Any]
+    muon_x: Numbers
+    muon_y: Numbers
+    vertices: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Events of one variation that pass the cuts of all regions, and for the nominal one those that fail one of them.
+
+    Attributes:
+        shared: the events that were followed, with the cuts that all regions share.
+        inner: those of them with all observables: the ones that pass.
+        cuts: the other cuts of the inner events by region and name.
+    """
+
+    shared: Funnel
+    inner: Funnel
+    cuts: dict[str, dict[str, Mask]]
+
+    def mask(self, region: str) -> npt.NDArray[np.bool_]:
+        """Which of the inner events are in a region."""
+        return np.asarray(np.logical_and.reduce([self.inner.passed(), *self.cuts[region].values()]), dtype=np.bool_)
 
 
 class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
@@ -140,6 +192,17 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         "min_dphi",
         "b_jets",
         "dimuon_mass",
+        "jet_phi",
+        "jets",
+        "second_jet_pt",
+        "second_jet_eta",
+        "ht",
+        "dphi_jet_met",
+        "muon_pt",
+        "muon_eta",
+        "second_muon_pt",
+        "transverse_mass",
+        "vertices",
     )
 
     def __init__(self, settings: SearchSettings[MonoJetParameters], scorer: Scorer | None = None) -> None:
@@ -160,6 +223,20 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             Observable("min_dphi", tuple(np.linspace(0.0, 3.2, 17)), r"min $\Delta\phi$(jet, recoil)", "rad"),
             Observable("b_jets", tuple(np.arange(-0.5, 5.5)), "b-tagged jets"),
             Observable("dimuon_mass", tuple(np.linspace(60.0, 120.0, 31)), r"$m_{\mu\mu}$", "GeV"),
+            Observable("MET", tuple(np.linspace(0.0, 1500.0, 31)), r"$p_T^{miss}$", "GeV"),
+            Observable("jet_phi", tuple(np.linspace(-3.2, 3.2, 17)), r"leading jet $\phi$", "rad"),
+            Observable("jets", tuple(np.arange(-0.5, 11.5)), "jets"),
+            Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
+            Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
+            Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
+            Observable(
+                "dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"
+            ),
+            Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
+            Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
+            Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
+            Observable("transverse_mass", tuple(np.linspace(0.0, 160.0, 17)), r"$m_T$(muon, $p_T^{miss}$)", "GeV"),
+            Observable("vertices", tuple(np.linspace(-0.5, 79.5, 41)), "primary vertices"),
         )
 
     @staticmethod
@@ -178,234 +255,314 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     def scored_events(self, events: ak.Array) -> ak.Array:
         """The events of the signal region, which the operator sees, with the field ``entry``."""
         builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
-        chosen = self._evaluate(events, builder)[1]["signal"]
+        found, _ = self._evaluate(events, builder)
+        chosen = found.inner.events[found.mask("signal")]
         return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk."""
         builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
-        columns, masks, weights = self._evaluate(events, builder)
+        found, weights = self._evaluate(events, builder)
         if self.scorer is not None:
-            self._fill_scores(events, builder, columns, masks, weights)
+            self._fill_scores(events, builder, found, weights)
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing is left to do."""
         return accumulator
 
-    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, npt.NDArray[np.float64]]:
-        """Fill all variations; columns, region masks and weights of the nominal one are returned."""
-        count = len(events)
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Selected, Numbers]:
+        """Fill all variations; the events of the nominal one and the weights of all events are returned."""
         parameters = self.settings.parameters
         require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
+        noted: dict[str, None] = {}
 
         def note(text: str) -> None:
-            builder.note(text, count)
+            noted.setdefault(text)
 
-        leptons = self._leptons(events, note)
-        weights = generator_weights(events)
+        read = EventColumns(events)
+        read.load(self.wanted(read))
+        leptons = self._leptons(read, note)
+        generated = generator_weights(events)
         factors = weight_variations(events, self.settings.systematics, note)
-        variations = object_variations(events, parameters.met, self.settings.systematics, parameters.shifts, note)
-        nominal: tuple[Columns, Masks] | None = None
-        for variation in variations:
-            columns, cuts = self._columns_and_cuts(events, variation, leptons, note)
-            masks = {region: np.logical_and.reduce(list(steps.values())) for region, steps in cuts.items()}
-            self._fill(builder, variation.name, columns, masks, weights * factors["nominal"])
-            if variation.name == NOMINAL:
-                nominal = columns, masks
+        weights = generated * factors["nominal"]
+        jets = all_objects(read, "Jet")
+        shifts = jet_shifts(read, jets, parameters.met, self.settings.systematics, parameters.shifts, note)
+        fractions = self._fractions(read, note)
+        objects = self._objects(read, jets, leptons, note)
+        nominal: Selected | None = None
+        for shift in shifts:
+            found = self._select(shift, objects, fractions)
+            self._fill(builder, shift.name, found, weights)
+            if shift.name == NOMINAL:
+                nominal = found
                 for name, factor in factors.items():
-                    if name != "nominal":
-                        self._fill(builder, name, columns, masks, weights * factor)
-                self._cutflow(builder, cuts, weights * factors["nominal"])
-                self._all_cuts_but_one(builder, columns, cuts["signal"], weights * factors["nominal"])
+                    if name != NOMINAL:
+                        self._fill(builder, name, found, generated * factor)
+                self._cutflow(builder, found, weights)
+                self._all_cuts_but_one(builder, found, objects, weights)
+        for text in noted:
+            builder.note(text, len(events))
         if nominal is None:
             raise ValueError("the variations hold no nominal one")
-        return *nominal, weights * factors["nominal"]
+        return nominal, weights
 
-    def _leptons(self, events: ak.Array, note: Any) -> Leptons:
+    def wanted(self, read: EventColumns) -> list[str]:
+        """The columns that the selection reads."""
+        parameters = self.settings.parameters
+        wanted = ["genWeight", "puWeight", "puWeightUp", "puWeightDown", "PV.npvs", "Muon.charge"]
+        wanted += [f"{parameters.met}.pt", f"{parameters.met}.phi"]
+        wanted += [f"Jet.{field}" for field in ("pt", "eta", "phi", "chHEF", "neHEF")]
+        if "jet_energy_resolution" in self.settings.systematics:
+            wanted += ["Jet.genJetIdx", "GenJet.pt"]
+        chosen = {
+            "Electron": (parameters.electron,),
+            "Muon": (parameters.muon, parameters.tight_muon),
+            "Photon": (parameters.photon,),
+            "Tau": (parameters.tau,),
+            "Jet": (parameters.b_jet,),
+        }
+        for collection, several in chosen.items():
+            wanted += [f"{collection}.{field}" for field in ("pt", "eta", "phi")]
+            for cuts in several:
+                for alternatives in (cuts.ids, cuts.isolation):
+                    names = [f"{collection}.{cut.column}" for cut in alternatives]
+                    wanted += [name for name in names if read.has(name)][:1]
+        return [name for name in dict.fromkeys(wanted) if read.has(name)]
+
+    def _leptons(self, read: EventColumns, note: Note) -> dict[str, MarkedObjects]:
+        """Veto objects by name; ``tight`` are the muons of the control regions."""
         parameters = self.settings.parameters
 
-        def select(collection: str, cuts: ObjectCuts) -> ak.Array:
-            if parameters.missing_columns == "skip" and not has_column(events, f"{collection}.pt"):
+        def select(collection: str, cuts: ObjectCuts) -> MarkedObjects:
+            if parameters.missing_columns == "skip" and not read.has(f"{collection}.pt"):
                 note(f"no collection {collection}: its veto was not applied")
-                return events.Jet[events.Jet.pt < 0.0]
-            return select_objects(events, collection, cuts, note)
+                return no_objects(len(read))
+            return mark_objects(read, collection, cuts, note)
 
         electrons, muons = select("Electron", parameters.electron), select("Muon", parameters.muon)
-        photons = away_from(select("Photon", parameters.photon), electrons, parameters.overlap)
-        taus = away_from(select("Tau", parameters.tau), electrons, parameters.overlap)
-        return Leptons(
-            electrons, muons, photons, away_from(taus, muons, parameters.overlap), select("Muon", parameters.tight_muon)
+        photons = away_from(select("Photon", parameters.photon), electrons, radius=parameters.overlap)
+        taus = away_from(select("Tau", parameters.tau), electrons, muons, radius=parameters.overlap)
+        tight = select("Muon", parameters.tight_muon)
+        return {"electron": electrons, "muon": muons, "photon": photons, "tau": taus, "tight": tight}
+
+    def _objects(
+        self, read: EventColumns, jets: MarkedObjects, leptons: dict[str, MarkedObjects], note: Note
+    ) -> Objects:
+        muons = leptons["muon"]
+        clean = away_from(jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap)
+        counts = muons.counts
+        with_muons = np.flatnonzero(counts)
+        recoil = np.zeros((2, len(read)))
+        recoil[:, with_muons] = muons.vector_sum(muons.pt, muons.directions(), with_muons)
+        vetoed = first_veto({f"{name} veto": leptons[name].counts for name in ("electron", "photon", "tau")})
+        tight = leptons["tight"].counts
+        charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
+        known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
+        return Objects(
+            jets=clean,
+            tagged=clean.kept & self._taggable(read, jets, note),
+            usable=known & (vetoed == 0),
+            vetoed=vetoed,
+            muon_objects=muons,
+            pair=muons.first(2),
+            muons=counts,
+            tight=tight,
+            charge=charge,
+            muon_x=recoil[0],
+            muon_y=recoil[1],
+            vertices=_vertices(read, note),
         )
 
-    def _columns_and_cuts(
-        self, events: ak.Array, variation: ObjectVariation, leptons: Leptons, note: Any
-    ) -> tuple[Columns, dict[str, Masks]]:
-        parameters = self.settings.parameters
-        jets = variation.jets
-        for others in (leptons.muons, leptons.electrons, leptons.photons):
-            jets = away_from(jets, others, parameters.overlap)
-        jets = jets[ak.argsort(jets.pt, axis=1, ascending=False)]
-        muon_x, muon_y = vector_sum(leptons.muons.pt, leptons.muons.phi)
-        x, y = variation.met_x + muon_x, variation.met_y + muon_y
-        recoil_phi = np.arctan2(y, x)
-        near = jets[jets.pt > parameters.dphi_jet_pt_min][:, : parameters.dphi_jets]
-        distance = ak.min(abs(delta_phi(near.phi, ak.Array(recoil_phi))), axis=-1)
-        columns = {
-            "recoil": np.hypot(x, y),
-            "MET": np.hypot(variation.met_x, variation.met_y),
-            "jet_pt": leading(jets.pt, absent=0.0),
-            "jet_eta": leading(jets.eta, absent=99.0),
-            "charged_fraction": self._fraction(events, jets, "chHEF", parameters.charged_fraction_min, note),
-            "neutral_fraction": self._fraction(events, jets, "neHEF", parameters.neutral_fraction_max, note),
-            "min_dphi": np.asarray(ak.to_numpy(ak.fill_none(distance, np.pi)), dtype=np.float64),
-            "b_jets": self._b_jets(events, jets, note),
-            "dimuon_mass": _dimuon_mass(leptons.muons),
-        }
-        return columns, self._cuts(columns, variation, leptons)
+    def _select(self, shift: JetShift, objects: Objects, fractions: tuple[Any, Any]) -> Selected:
+        """Follow the events of one variation through its cuts.
 
-    def _cuts(self, columns: Columns, variation: ObjectVariation, leptons: Leptons) -> dict[str, Masks]:
+        The nominal events are followed as long as they fail at most one cut, for the plots with all cuts but one;
+        those of other variations must pass all of them.
+        """
         parameters = self.settings.parameters
-        kinematics: Masks = {
-            "jet_pt": columns["jet_pt"] > parameters.jet_pt_min,
-            "jet_eta": np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max,
-            "charged_fraction": ~(columns["charged_fraction"] <= parameters.charged_fraction_min),
-            "neutral_fraction": ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max),
-            "electron veto": _count(leptons.electrons) == 0,
-            "photon veto": _count(leptons.photons) == 0,
-            "tau veto": _count(leptons.taus) == 0,
-            "b_jets": columns["b_jets"] == 0,
-            "recoil": columns["recoil"] > parameters.recoil_min,
-            "min_dphi": columns["min_dphi"] > parameters.dphi_min,
-        }
-        muons, tight = _count(leptons.muons), _count(leptons.tight)
-        charge = np.asarray(ak.to_numpy(ak.sum(leptons.muons.charge, axis=-1))) if _has_charge(leptons.muons) else muons
-        in_window = (columns["dimuon_mass"] > parameters.z_mass[0]) & (columns["dimuon_mass"] < parameters.z_mass[1])
+        nominal = shift.name == NOMINAL
+        start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
+        # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
+        spared = objects.muons == 0 if nominal else np.zeros(len(objects.muons), np.bool_)
+        jets, pt = objects.jets, shift.pt
+        begun = cut_on_leading_jet(
+            self._leading_jet_cuts(), jets, pt, fractions, objects.tagged, objects.vetoed, spared, start
+        )
+        funnel = Funnel(start, spare=nominal, keep_flow=nominal)
+        funnel.add(first=begun.first, b_jets=begun.tagged)
+        funnel.start(CUTS, begun.first_failed, begun.failed)
+        met_x, met_y = shift.met(funnel.events)
+        x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
+        recoil = np.hypot(x, y)
+        funnel.add(recoil=recoil, recoil_x=x, recoil_y=y, met_x=met_x, met_y=met_y)
+        funnel.cut("recoil", recoil > parameters.recoil_min)
+        first = funnel.column("first")
+        funnel.add(jet_pt=take(pt, first, absent=0.0), jet_eta=take(jets.eta, first, absent=99.0))
+        charged, neutral = fractions
+        funnel.add(charged_fraction=take(charged, first), neutral_fraction=take(neutral, first))
+        direction = np.arctan2(funnel.column("recoil_y"), funnel.column("recoil_x"))
+        near = jet_columns(
+            jets,
+            pt,
+            funnel.events,
+            pt_min=parameters.dphi_jet_pt_min,
+            most=parameters.dphi_jets,
+            direction=direction,
+        )
+        funnel.add(min_dphi=near.min_dphi, jets=near.number, ht=near.sum_pt, jet_phi=near.phi)
+        funnel.add(second_jet_pt=near.second_pt, second_jet_eta=near.second_eta)
+        funnel.cut("min_dphi", near.min_dphi > parameters.dphi_min)
+        # A signal region may cut on anything, so then the plots with all cuts but one need all observables.
+        inner = funnel if nominal and self.settings.signal_region is not None else funnel.passing()
+        self._add_other_columns(inner, objects)
+        return Selected(funnel, inner, self._cuts(inner, objects))
+
+    def _leading_jet_cuts(self) -> LeadingJetCuts:
+        parameters = self.settings.parameters
+        return LeadingJetCuts(
+            pt_min=parameters.jet_pt_min,
+            abs_eta_max=parameters.jet_abs_eta_max,
+            charged_fraction_min=parameters.charged_fraction_min,
+            neutral_fraction_max=parameters.neutral_fraction_max,
+            tagged_pt_min=parameters.b_jet.pt_min,
+        )
+
+    def _add_other_columns(self, funnel: Funnel, objects: Objects) -> None:
+        """Observables that the cuts of all regions do without."""
+        muons, pair = objects.muon_objects, objects.pair[funnel.events]
+        x, y, muon_pt = funnel.column("met_x"), funnel.column("met_y"), take(objects.muon_objects.pt, pair[:, 0])
+        met, met_phi = np.hypot(x, y), np.arctan2(y, x)
+        funnel.add(
+            MET=met,
+            dphi_jet_met=np.abs(delta_phi(funnel.column("jet_phi"), met_phi)),
+            muon_pt=muon_pt,
+            muon_eta=take(muons.eta, pair[:, 0]),
+            second_muon_pt=take(muons.pt, pair[:, 1]),
+            dimuon_mass=_dimuon_mass(muons, pair),
+            transverse_mass=_transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
+            vertices=funnel.of(objects.vertices).astype(np.float64),
+        )
+
+    def _cuts(self, funnel: Funnel, objects: Objects) -> dict[str, dict[str, Mask]]:
+        """The cuts of each region, after those that all regions share."""
+        parameters, mass = self.settings.parameters, funnel.column("dimuon_mass")
+        muons, tight, charge = funnel.of(objects.muons), funnel.of(objects.tight), funnel.of(objects.charge)
+        in_window = (mass > parameters.z_mass[0]) & (mass < parameters.z_mass[1])
         region = self.settings.signal_region
-        signal: Masks = {**kinematics, "muon veto": muons == 0}
+        signal: dict[str, Mask] = {"muon veto": muons == 0}
         if region is not None:
-            signal["signal region"] = region.evaluate(columns)
+            signal["signal region"] = region.evaluate({name: funnel.column(name) for name in self.region_columns})
         return {
             "signal": signal,
-            "dimuon": {**kinematics, "two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
+            "dimuon": {"two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
             "single_muon": {
-                **kinematics,
                 "one muon": (muons == 1) & (tight == 1),
-                "transverse mass": _transverse_mass(leptons.muons, variation) < parameters.w_mt_max,
+                "transverse mass": funnel.column("transverse_mass") < parameters.w_mt_max,
             },
         }
 
-    def _fill(
-        self,
-        builder: OutputBuilder,
-        variation: str,
-        columns: Columns,
-        masks: Masks,
-        weights: npt.NDArray[np.float64],
-    ) -> None:
-        for region, mask in masks.items():
-            for observable in self.observables:
-                name = observable.name
-                if name == "dimuon_mass" and region != "dimuon":
-                    continue
-                known = mask & ~np.isnan(columns[name])
-                builder.fill(name, region, variation, columns[name][known], weights[known])
+    def _fill(self, builder: OutputBuilder, variation: str, found: Selected, weights: Numbers) -> None:
+        weights = found.inner.of(weights)
+        for region in REGIONS:
+            names = [item.name for item in self.observables if region in ONLY_IN.get(item.name, REGIONS)]
+            values = {name: found.inner.column(name) for name in names}
+            builder.fill_known(region, variation, values, weights, np.flatnonzero(found.mask(region)))
 
-    def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: npt.NDArray[np.float64]) -> None:
-        for region, steps in cuts.items():
-            passed = np.ones(len(weights), dtype=np.bool_)
+    def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
+        shared = {STEPS.get(step, step): weights[left] for step, left in found.shared.flow.items()}
+        for region, steps in found.cuts.items():
             builder.cut(region, "events read", weights)
+            for step, left in shared.items():
+                builder.cut(region, step, left)
+            passed = found.inner.passed()
             for step, mask in steps.items():
                 passed &= mask
-                builder.cut(region, STEPS.get(step, step), weights[passed])
+                builder.cut(region, step, weights[found.inner.events[passed]])
 
-    def _all_cuts_but_one(
-        self, builder: OutputBuilder, columns: Columns, steps: Masks, weights: npt.NDArray[np.float64]
-    ) -> None:
+    def _all_cuts_but_one(self, builder: OutputBuilder, found: Selected, objects: Objects, weights: Numbers) -> None:
+        shared = found.shared
+        own = found.cuts["signal"] if found.inner is shared else {"muon veto": shared.of(objects.muons) == 0}
+        weights = shared.of(weights)
         for observable in self.observables:
             name = observable.name
-            if name not in steps:
+            if name not in shared.steps:
                 continue
-            others = [
-                mask
-                for step, mask in steps.items()
-                if step not in (name, "signal region" if name == "recoil" else name)
-            ]
-            passed = np.logical_and.reduce(others) & ~np.isnan(columns[name])
-            if passed.any():
-                builder.fill(name, "signal without its cut", NOMINAL, columns[name][passed], weights[passed])
+            others = [mask for step, mask in own.items() if not (name == "recoil" and step == "signal region")]
+            values = shared.column(name)
+            chosen = np.flatnonzero(np.logical_and.reduce([shared.passed(but=[name]), *others]) & ~np.isnan(values))
+            if len(chosen):
+                builder.fill_known("signal without its cut", NOMINAL, {name: values}, weights, chosen)
 
-    def _fill_scores(
-        self,
-        events: ak.Array,
-        builder: OutputBuilder,
-        columns: Columns,
-        masks: Masks,
-        weights: npt.NDArray[np.float64],
-    ) -> None:
+    def _fill_scores(self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
         scorer = self.scorer
         if scorer is None:
             return
         label = str(events.metadata["file_label"])
         every = event_numbers(events)
         shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
-        for region, mask in masks.items():
+        for region in REGIONS:
+            mask = found.mask(region)
             if not mask.any():
                 continue
-            numbers = {name: values[mask] for name, values in every.items()}
+            chosen = found.inner.events[mask]
+            numbers = {name: values[chosen] for name, values in every.items()}
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
-            values = {name: columns[name][mask] for name in shown}
-            scores = score_events(scorer, events[mask])
-            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
+            values = {name: found.inner.column(name)[mask] for name in shown}
+            scores = score_events(scorer, events[chosen])
+            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[chosen], parts, values))
 
-    def _fraction(
-        self, events: ak.Array, jets: ak.Array, field: str, threshold: float, note: Any
-    ) -> npt.NDArray[np.float64]:
-        if has_column(events, f"Jet.{field}"):
-            return leading(jets[field])
-        if self.settings.parameters.missing_columns == "fail":
-            require_columns(events, (f"Jet.{field}",))
-        note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
-        return np.full(len(events), np.nan)
+    def _fractions(self, read: EventColumns, note: Note) -> tuple[Any, Any]:
+        """Charged and neutral energy fractions of the jets, each of shape (jets,)."""
+        parameters = self.settings.parameters
+        wanted = {"chHEF": parameters.charged_fraction_min, "neHEF": parameters.neutral_fraction_max}
+        found = []
+        for field, threshold in wanted.items():
+            if read.has(f"Jet.{field}"):
+                found.append(read.per_object(f"Jet.{field}"))
+                continue
+            if parameters.missing_columns == "fail":
+                require_columns(read.events, (f"Jet.{field}",))
+            note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
+            found.append(np.full(len(read.per_object("Jet.pt")), np.nan))
+        return found[0], found[1]
 
-    def _b_jets(self, events: ak.Array, jets: ak.Array, note: Any) -> npt.NDArray[np.float64]:
+    def _taggable(self, read: EventColumns, jets: MarkedObjects, note: Note) -> npt.NDArray[np.bool_]:
         cuts = self.settings.parameters.b_jet
-        working_point = next((cut for cut in cuts.ids if has_column(events, f"Jet.{cut.column}")), None)
+        working_point = next((cut for cut in cuts.ids if read.has(f"Jet.{cut.column}")), None)
         if working_point is None or working_point.minimum is None:
             if self.settings.parameters.missing_columns == "fail":
                 names = ", ".join(f"Jet_{cut.column}" for cut in cuts.ids)
                 raise InputFileError(
-                    str(events.metadata.get("filename", "events")),
+                    str(read.events.metadata.get("filename", "events")),
                     f"has none of the b-tagging branches {names}",
                     "Add the file's branch to parameters.b_jet.ids, or set parameters.missing_columns to skip",
                 )
             note("no b-tagging branch: the b-jet veto was not applied")
-            return np.zeros(len(events))
-        tagged = (jets.pt > cuts.pt_min) & (abs(jets.eta) < cuts.abs_eta_max)
-        tagged = tagged & (jets[working_point.column] > working_point.minimum)
-        return np.asarray(ak.to_numpy(ak.sum(tagged, axis=-1)), dtype=np.float64)
+            return np.zeros(len(jets.pt), np.bool_)
+        discriminant = read.per_object(f"Jet.{working_point.column}")
+        return np.asarray((np.abs(jets.eta) < cuts.abs_eta_max) & (discriminant > working_point.minimum))
 
 
-def _count(objects: ak.Array) -> npt.NDArray[np.int64]:
-    return np.asarray(ak.to_numpy(ak.num(objects, axis=1)), dtype=np.int64)
+def _vertices(read: EventColumns, note: Note) -> npt.NDArray[Any]:
+    if read.has("PV.npvs"):
+        return read.per_event("PV.npvs")
+    note("no branch PV_npvs: the vertices were not counted")
+    return np.full(len(read), np.nan)
 
 
-def _has_charge(objects: ak.Array) -> bool:
-    return "charge" in ak.fields(objects)
-
-
-def _dimuon_mass(muons: ak.Array) -> npt.NDArray[np.float64]:
+def _dimuon_mass(muons: MarkedObjects, pair: Positions) -> Numbers:
     """Invariant mass in GeV of the two leading muons, taken as massless; NaN with fewer."""
-    pair = ak.pad_none(muons[["pt", "eta", "phi"]], 2, axis=1)
-    first, second = pair[:, 0], pair[:, 1]
-    squared = 2 * first.pt * second.pt * (np.cosh(first.eta - second.eta) - np.cos(first.phi - second.phi))
-    return np.asarray(ak.to_numpy(ak.fill_none(np.sqrt(squared), np.nan)), dtype=np.float64)
+    mass = np.full(len(pair), np.nan)
+    both = np.flatnonzero(pair[:, 1] >= 0)
+    one, two = pair[both].T
+    deta, dphi = muons.eta[one] - muons.eta[two], muons.phi[one] - muons.phi[two]
+    mass[both] = np.sqrt(2 * muons.pt[one] * muons.pt[two] * (np.cosh(deta) - np.cos(dphi)))
+    return mass
 
 
-def _transverse_mass(muons: ak.Array, variation: ObjectVariation) -> npt.NDArray[np.float64]:
+def _transverse_mass(pt: Numbers, phi: Numbers, met: Numbers, met_phi: Numbers) -> Numbers:
     """Transverse mass in GeV of the leading muon and the missing momentum; NaN without a muon."""
-    pt, phi = leading(muons.pt), leading(muons.phi)
-    met, met_phi = np.hypot(variation.met_x, variation.met_y), np.arctan2(variation.met_y, variation.met_x)
     return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
 
 

@@ -1,0 +1,465 @@
+"""The mono-jet selection in plain awkward, as it stood before it was compiled: what the compiled one is tested against.
+
+Mono-jet search: one hard central jet recoiling against missing momentum, with muon control regions.
+
+The selection follows the CMS search for dark matter with 2016-2018 data (arXiv:2107.13021, section 4): every threshold
+stands in the document's parameters. In the control regions the muons are added to the missing momentum, so that the
+recoil stands for the boson's transverse momentum in all regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+from coffea import processor
+from pydantic import BaseModel, ConfigDict, Field
+
+from darkop_dist.errors import InputFileError
+from darkop_dist.events.objects import IdCut, ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
+from darkop_dist.events.read import has_column, require_columns
+from darkop_dist.events.settings import SearchSettings
+from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
+from darkop_dist.events.weights import event_numbers, generator_weights
+from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
+from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
+from darkop_dist.scoring.contract import Scorer
+
+Columns = dict[str, npt.NDArray[np.float64]]
+Masks = dict[str, npt.NDArray[np.bool_]]
+
+REGIONS = ("signal", "dimuon", "single_muon")
+STEPS = {
+    "jet_pt": "leading jet pT",
+    "jet_eta": "leading jet |eta|",
+    "charged_fraction": "charged fraction",
+    "neutral_fraction": "neutral fraction",
+    "b_jets": "b-jet veto",
+    "min_dphi": "dphi(jets, recoil)",
+}
+"""Names of the cuts in the cutflow, where they differ from the observable's."""
+
+
+ONLY_IN = {
+    "muon_pt": ("dimuon", "single_muon"),
+    "muon_eta": ("dimuon", "single_muon"),
+    "second_muon_pt": ("dimuon",),
+    "dimuon_mass": ("dimuon",),
+    "transverse_mass": ("single_muon",),
+}
+
+
+class Bins(BaseModel):
+    """Bin edges of the fitted observable.
+
+    Attributes:
+        recoil: edges in GeV.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recoil: Edges
+
+
+class MonoJetParameters(BaseModel):
+    """What the document sets; all momenta in GeV.
+
+    Attributes:
+        met: which missing momentum: ``MET`` or ``PuppiMET``.
+        recoil_min: smallest recoil, exclusive.
+        jet_pt_min: smallest pT of the leading jet, exclusive.
+        jet_abs_eta_max: largest absolute pseudorapidity of the leading jet, exclusive.
+        charged_fraction_min: smallest charged-hadron energy fraction of the leading jet, exclusive.
+        neutral_fraction_max: largest neutral-hadron energy fraction of the leading jet, exclusive.
+        dphi_min: smallest azimuthal distance between the recoil and the first jets, exclusive.
+        dphi_jets: how many jets that is.
+        dphi_jet_pt_min: the pT from which a jet counts there, exclusive.
+        electron: electrons that veto.
+        muon: muons that veto, and that the control regions count.
+        photon: photons that veto.
+        tau: hadronic taus that veto.
+        b_jet: jets that veto if tagged; ``ids`` are the working points.
+        tight_muon: the muon of the control regions.
+        z_mass: window of the dimuon mass.
+        w_mt_max: largest transverse mass of muon and missing momentum.
+        overlap: jets closer than this to a veto muon, electron or photon are dropped.
+        shifts: sizes of the jet variations.
+        bins: binning of the recoil.
+        missing_columns: ``fail`` if a file lacks the columns of a cut, or ``skip`` the cut and note it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    met: Literal["MET", "PuppiMET"] = "MET"
+    recoil_min: Annotated[float, Field(ge=0)]
+    jet_pt_min: Annotated[float, Field(ge=0)]
+    jet_abs_eta_max: Annotated[float, Field(gt=0)]
+    charged_fraction_min: Annotated[float, Field(ge=0, lt=1)]
+    neutral_fraction_max: Annotated[float, Field(gt=0, le=1)]
+    dphi_min: Annotated[float, Field(ge=0, lt=3.2)]
+    dphi_jets: Annotated[int, Field(ge=1)] = 4
+    dphi_jet_pt_min: Annotated[float, Field(ge=0)] = 30.0
+    electron: ObjectCuts
+    muon: ObjectCuts
+    photon: ObjectCuts
+    tau: ObjectCuts
+    b_jet: ObjectCuts
+    tight_muon: ObjectCuts
+    z_mass: tuple[float, float] = (60.0, 120.0)
+    w_mt_max: Annotated[float, Field(gt=0)] = 160.0
+    overlap: Annotated[float, Field(ge=0)] = 0.4
+    shifts: ShiftSizes = ShiftSizes()
+    bins: Bins
+    missing_columns: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True)
+class Leptons:
+    """Veto objects of the events, which no variation changes.
+
+    Attributes:
+        electrons: veto electrons, jagged.
+        muons: veto muons, jagged.
+        photons: veto photons, jagged.
+        taus: veto taus away from veto muons and electrons, jagged.
+        tight: muons of the control regions, jagged.
+    """
+
+    electrons: ak.Array
+    muons: ak.Array
+    photons: ak.Array
+    taus: ak.Array
+    tight: ak.Array
+
+
+class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
+    """Fills recoil and jet spectra of the signal region and the muon control regions."""
+
+    Parameters = MonoJetParameters
+    whole_files = False
+    regions = REGIONS
+    region_columns = (
+        "recoil",
+        "MET",
+        "jet_pt",
+        "jet_eta",
+        "charged_fraction",
+        "neutral_fraction",
+        "min_dphi",
+        "b_jets",
+        "dimuon_mass",
+    )
+
+    def __init__(self, settings: SearchSettings[MonoJetParameters], scorer: Scorer | None = None) -> None:
+        """Prepare for any number of chunks.
+
+        Args:
+            settings: settings of the search.
+            scorer: scores the events; None for a search without an operator.
+        """
+        self.settings = settings
+        self.scorer = scorer
+        self.observables = (
+            Observable("recoil", settings.parameters.bins.recoil, "recoil", "GeV"),
+            Observable("jet_pt", tuple(np.linspace(0.0, 1500.0, 31)), r"leading jet $p_T$", "GeV"),
+            Observable("jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"leading jet $\eta$"),
+            Observable("charged_fraction", tuple(np.linspace(0.0, 1.0, 21)), "leading jet charged fraction"),
+            Observable("neutral_fraction", tuple(np.linspace(0.0, 1.0, 21)), "leading jet neutral fraction"),
+            Observable("min_dphi", tuple(np.linspace(0.0, 3.2, 17)), r"min $\Delta\phi$(jet, recoil)", "rad"),
+            Observable("b_jets", tuple(np.arange(-0.5, 5.5)), "b-tagged jets"),
+            Observable("dimuon_mass", tuple(np.linspace(60.0, 120.0, 31)), r"$m_{\mu\mu}$", "GeV"),
+            Observable("MET", tuple(np.linspace(0.0, 1500.0, 31)), r"$p_T^{miss}$", "GeV"),
+            Observable("jet_phi", tuple(np.linspace(-3.2, 3.2, 17)), r"leading jet $\phi$", "rad"),
+            Observable("jets", tuple(np.arange(-0.5, 11.5)), "jets"),
+            Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
+            Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
+            Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
+            Observable(
+                "dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"
+            ),
+            Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
+            Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
+            Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
+            Observable("transverse_mass", tuple(np.linspace(0.0, 160.0, 17)), r"$m_T$(muon, $p_T^{miss}$)", "GeV"),
+            Observable("vertices", tuple(np.linspace(-0.5, 79.5, 41)), "primary vertices"),
+        )
+
+    @staticmethod
+    def thresholds(parameters: MonoJetParameters) -> dict[str, tuple[float, str]]:
+        """The cuts of the signal region by observable, with the side that they keep, for the plots."""
+        return {
+            "recoil": (parameters.recoil_min, "above"),
+            "jet_pt": (parameters.jet_pt_min, "above"),
+            "jet_eta": (parameters.jet_abs_eta_max, "below"),
+            "charged_fraction": (parameters.charged_fraction_min, "above"),
+            "neutral_fraction": (parameters.neutral_fraction_max, "below"),
+            "min_dphi": (parameters.dphi_min, "above"),
+            "b_jets": (0.5, "below"),
+        }
+
+    def scored_events(self, events: ak.Array) -> ak.Array:
+        """The events of the signal region, which the operator sees, with the field ``entry``."""
+        builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
+        chosen = self._evaluate(events, builder)[1]["signal"]
+        return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
+
+    def process(self, events: ak.Array) -> Output:
+        """Fill one chunk."""
+        builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
+        columns, masks, weights = self._evaluate(events, builder)
+        if self.scorer is not None:
+            self._fill_scores(events, builder, columns, masks, weights)
+        return builder.output()
+
+    def postprocess(self, accumulator: Output) -> Output:
+        """Nothing is left to do."""
+        return accumulator
+
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, npt.NDArray[np.float64]]:
+        """Fill all variations; columns, region masks and weights of the nominal one are returned."""
+        count = len(events)
+        parameters = self.settings.parameters
+        require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
+
+        def note(text: str) -> None:
+            builder.note(text, count)
+
+        leptons = self._leptons(events, note)
+        weights = generator_weights(events)
+        factors = weight_variations(events, self.settings.systematics, note)
+        variations = object_variations(events, parameters.met, self.settings.systematics, parameters.shifts, note)
+        nominal: tuple[Columns, Masks] | None = None
+        for variation in variations:
+            columns, cuts = self._columns_and_cuts(events, variation, leptons, note)
+            masks = {region: np.logical_and.reduce(list(steps.values())) for region, steps in cuts.items()}
+            self._fill(builder, variation.name, columns, masks, weights * factors["nominal"])
+            if variation.name == NOMINAL:
+                nominal = columns, masks
+                for name, factor in factors.items():
+                    if name != "nominal":
+                        self._fill(builder, name, columns, masks, weights * factor)
+                self._cutflow(builder, cuts, weights * factors["nominal"])
+                self._all_cuts_but_one(builder, columns, cuts["signal"], weights * factors["nominal"])
+        if nominal is None:
+            raise ValueError("the variations hold no nominal one")
+        return *nominal, weights * factors["nominal"]
+
+    def _leptons(self, events: ak.Array, note: Any) -> Leptons:
+        parameters = self.settings.parameters
+
+        def select(collection: str, cuts: ObjectCuts) -> ak.Array:
+            if parameters.missing_columns == "skip" and not has_column(events, f"{collection}.pt"):
+                note(f"no collection {collection}: its veto was not applied")
+                return events.Jet[events.Jet.pt < 0.0]
+            return select_objects(events, collection, cuts, note)
+
+        electrons, muons = select("Electron", parameters.electron), select("Muon", parameters.muon)
+        photons = away_from(select("Photon", parameters.photon), electrons, parameters.overlap)
+        taus = away_from(select("Tau", parameters.tau), electrons, parameters.overlap)
+        return Leptons(
+            electrons, muons, photons, away_from(taus, muons, parameters.overlap), select("Muon", parameters.tight_muon)
+        )
+
+    def _columns_and_cuts(
+        self, events: ak.Array, variation: ObjectVariation, leptons: Leptons, note: Any
+    ) -> tuple[Columns, dict[str, Masks]]:
+        parameters = self.settings.parameters
+        jets = variation.jets
+        for others in (leptons.muons, leptons.electrons, leptons.photons):
+            jets = away_from(jets, others, parameters.overlap)
+        jets = jets[ak.argsort(jets.pt, axis=1, ascending=False)]
+        muon_x, muon_y = vector_sum(leptons.muons.pt, leptons.muons.phi)
+        x, y = variation.met_x + muon_x, variation.met_y + muon_y
+        recoil_phi = np.arctan2(y, x)
+        near = jets[jets.pt > parameters.dphi_jet_pt_min][:, : parameters.dphi_jets]
+        distance = ak.min(abs(delta_phi(near.phi, ak.Array(recoil_phi))), axis=-1)
+        columns = {
+            "recoil": np.hypot(x, y),
+            "MET": np.hypot(variation.met_x, variation.met_y),
+            "jet_pt": leading(jets.pt, absent=0.0),
+            "jet_eta": leading(jets.eta, absent=99.0),
+            "charged_fraction": self._fraction(events, jets, "chHEF", parameters.charged_fraction_min, note),
+            "neutral_fraction": self._fraction(events, jets, "neHEF", parameters.neutral_fraction_max, note),
+            "min_dphi": np.asarray(ak.to_numpy(ak.fill_none(distance, np.pi)), dtype=np.float64),
+            "b_jets": self._b_jets(events, jets, note),
+            "dimuon_mass": _dimuon_mass(leptons.muons),
+            **_more(events, jets, leptons.muons, variation, parameters.dphi_jet_pt_min),
+        }
+        return columns, self._cuts(columns, variation, leptons)
+
+    def _cuts(self, columns: Columns, variation: ObjectVariation, leptons: Leptons) -> dict[str, Masks]:
+        parameters = self.settings.parameters
+        kinematics: Masks = {
+            "jet_pt": columns["jet_pt"] > parameters.jet_pt_min,
+            "jet_eta": np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max,
+            "charged_fraction": ~(columns["charged_fraction"] <= parameters.charged_fraction_min),
+            "neutral_fraction": ~(columns["neutral_fraction"] >= parameters.neutral_fraction_max),
+            "electron veto": _count(leptons.electrons) == 0,
+            "photon veto": _count(leptons.photons) == 0,
+            "tau veto": _count(leptons.taus) == 0,
+            "b_jets": columns["b_jets"] == 0,
+            "recoil": columns["recoil"] > parameters.recoil_min,
+            "min_dphi": columns["min_dphi"] > parameters.dphi_min,
+        }
+        muons, tight = _count(leptons.muons), _count(leptons.tight)
+        charge = np.asarray(ak.to_numpy(ak.sum(leptons.muons.charge, axis=-1))) if _has_charge(leptons.muons) else muons
+        in_window = (columns["dimuon_mass"] > parameters.z_mass[0]) & (columns["dimuon_mass"] < parameters.z_mass[1])
+        region = self.settings.signal_region
+        signal: Masks = {**kinematics, "muon veto": muons == 0}
+        if region is not None:
+            signal["signal region"] = region.evaluate(columns)
+        return {
+            "signal": signal,
+            "dimuon": {**kinematics, "two muons": (muons == 2) & (tight >= 1) & (charge == 0), "Z mass": in_window},
+            "single_muon": {
+                **kinematics,
+                "one muon": (muons == 1) & (tight == 1),
+                "transverse mass": _transverse_mass(leptons.muons, variation) < parameters.w_mt_max,
+            },
+        }
+
+    def _fill(
+        self,
+        builder: OutputBuilder,
+        variation: str,
+        columns: Columns,
+        masks: Masks,
+        weights: npt.NDArray[np.float64],
+    ) -> None:
+        for region, mask in masks.items():
+            for observable in self.observables:
+                name = observable.name
+                if region not in ONLY_IN.get(name, REGIONS):
+                    continue
+                known = mask & ~np.isnan(columns[name])
+                builder.fill(name, region, variation, columns[name][known], weights[known])
+
+    def _cutflow(self, builder: OutputBuilder, cuts: dict[str, Masks], weights: npt.NDArray[np.float64]) -> None:
+        for region, steps in cuts.items():
+            passed = np.ones(len(weights), dtype=np.bool_)
+            builder.cut(region, "events read", weights)
+            for step, mask in steps.items():
+                passed &= mask
+                builder.cut(region, STEPS.get(step, step), weights[passed])
+
+    def _all_cuts_but_one(
+        self, builder: OutputBuilder, columns: Columns, steps: Masks, weights: npt.NDArray[np.float64]
+    ) -> None:
+        for observable in self.observables:
+            name = observable.name
+            if name not in steps:
+                continue
+            others = [
+                mask
+                for step, mask in steps.items()
+                if step not in (name, "signal region" if name == "recoil" else name)
+            ]
+            passed = np.logical_and.reduce(others) & ~np.isnan(columns[name])
+            if passed.any():
+                builder.fill(name, "signal without its cut", NOMINAL, columns[name][passed], weights[passed])
+
+    def _fill_scores(
+        self,
+        events: ak.Array,
+        builder: OutputBuilder,
+        columns: Columns,
+        masks: Masks,
+        weights: npt.NDArray[np.float64],
+    ) -> None:
+        scorer = self.scorer
+        if scorer is None:
+            return
+        label = str(events.metadata["file_label"])
+        every = event_numbers(events)
+        shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
+        for region, mask in masks.items():
+            if not mask.any():
+                continue
+            numbers = {name: values[mask] for name, values in every.items()}
+            parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
+            values = {name: columns[name][mask] for name in shown}
+            scores = score_events(scorer, events[mask])
+            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
+
+    def _fraction(
+        self, events: ak.Array, jets: ak.Array, field: str, threshold: float, note: Any
+    ) -> npt.NDArray[np.float64]:
+        if has_column(events, f"Jet.{field}"):
+            return leading(jets[field])
+        if self.settings.parameters.missing_columns == "fail":
+            require_columns(events, (f"Jet.{field}",))
+        note(f"no branch Jet_{field}: the cut at {threshold:g} was not applied")
+        return np.full(len(events), np.nan)
+
+    def _b_jets(self, events: ak.Array, jets: ak.Array, note: Any) -> npt.NDArray[np.float64]:
+        cuts = self.settings.parameters.b_jet
+        working_point = next((cut for cut in cuts.ids if has_column(events, f"Jet.{cut.column}")), None)
+        if working_point is None or working_point.minimum is None:
+            if self.settings.parameters.missing_columns == "fail":
+                names = ", ".join(f"Jet_{cut.column}" for cut in cuts.ids)
+                raise InputFileError(
+                    str(events.metadata.get("filename", "events")),
+                    f"has none of the b-tagging branches {names}",
+                    "Add the file's branch to parameters.b_jet.ids, or set parameters.missing_columns to skip",
+                )
+            note("no b-tagging branch: the b-jet veto was not applied")
+            return np.zeros(len(events))
+        tagged = (jets.pt > cuts.pt_min) & (abs(jets.eta) < cuts.abs_eta_max)
+        tagged = tagged & (jets[working_point.column] > working_point.minimum)
+        return np.asarray(ak.to_numpy(ak.sum(tagged, axis=-1)), dtype=np.float64)
+
+
+def _count(objects: ak.Array) -> npt.NDArray[np.int64]:
+    return np.asarray(ak.to_numpy(ak.num(objects, axis=1)), dtype=np.int64)
+
+
+def _has_charge(objects: ak.Array) -> bool:
+    return "charge" in ak.fields(objects)
+
+
+def _dimuon_mass(muons: ak.Array) -> npt.NDArray[np.float64]:
+    """Invariant mass in GeV of the two leading muons, taken as massless; NaN with fewer."""
+    pair = ak.pad_none(muons[["pt", "eta", "phi"]], 2, axis=1)
+    first, second = pair[:, 0], pair[:, 1]
+    squared = 2 * first.pt * second.pt * (np.cosh(first.eta - second.eta) - np.cos(first.phi - second.phi))
+    return np.asarray(ak.to_numpy(ak.fill_none(np.sqrt(squared), np.nan)), dtype=np.float64)
+
+
+def _more(
+    events: ak.Array, jets: ak.Array, muons: ak.Array, variation: ObjectVariation, pt_min: float
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The observables that only fill histograms; ``jets`` are ordered by pT."""
+
+    def entry(values: ak.Array, position: int) -> npt.NDArray[np.float64]:
+        padded = ak.fill_none(ak.pad_none(values, position + 1, axis=1)[:, position], np.nan)
+        return np.asarray(ak.to_numpy(padded), dtype=np.float64)
+
+    met_phi = np.arctan2(variation.met_y, variation.met_x)
+    hard = ak.values_astype(jets.pt[jets.pt > pt_min], np.float64)
+    vertices = events.PV.npvs if has_column(events, "PV.npvs") else np.full(len(events), np.nan)
+    return {
+        "jet_phi": entry(jets.phi, 0),
+        "jets": np.asarray(ak.num(hard, axis=1), dtype=np.float64),
+        "ht": np.asarray(ak.sum(hard, axis=1)),
+        "second_jet_pt": entry(jets.pt, 1),
+        "second_jet_eta": entry(jets.eta, 1),
+        "dphi_jet_met": np.abs(delta_phi(entry(jets.phi, 0), met_phi)),
+        "muon_pt": entry(muons.pt, 0),
+        "muon_eta": entry(muons.eta, 0),
+        "second_muon_pt": entry(muons.pt, 1),
+        "transverse_mass": _transverse_mass(muons, variation),
+        "vertices": np.asarray(ak.to_numpy(vertices), dtype=np.float64),
+    }
+
+
+def _transverse_mass(muons: ak.Array, variation: ObjectVariation) -> npt.NDArray[np.float64]:
+    """Transverse mass in GeV of the leading muon and the missing momentum; NaN without a muon."""
+    pt, phi = leading(muons.pt), leading(muons.phi)
+    met, met_phi = np.hypot(variation.met_x, variation.met_y), np.arctan2(variation.met_y, variation.met_x)
+    return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
+
+
+__all__ = ["IdCut", "MonoJet", "MonoJetParameters", "ObjectCuts"]
