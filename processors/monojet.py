@@ -17,7 +17,7 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts
 from darkop_dist.events.marked import (
@@ -38,7 +38,6 @@ from darkop_dist.events.weights import event_numbers, generator_weights
 from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
 from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
 from darkop_dist.scoring.contract import Scorer
-
 
 REGIONS = ("signal", "dimuon", "single_muon")
 STEPS = {

@@ -137,32 +137,39 @@ def read_branches(
 def _entries(branch: Branch, basket: int, raw: Bytes | None, start: int, stop: int) -> Column:
     """The numbers of a basket's entries in a range; ``raw`` is None for an embedded one."""
     first, last = int(branch.edges[basket]), int(branch.edges[basket + 1])
-    entries = last - first
     low, high = max(start - first, 0), min(stop, last) - first
     try:
-        data, positions = branch.embedded[basket - len(branch.starts)] if raw is None else _unpacked(raw, entries)
-        size = branch.stored.itemsize
-        if branch.counter is None:
-            if len(data) != entries * size:
-                raise DamagedBasketError(f"{len(data)} bytes, not {entries * size}")
-            return data[low * size : high * size].view(branch.stored)
-        if low == 0 and high == entries:
-            return data.view(branch.stored)
-        if positions is None:
-            raise NotImplementedError(branch.name)
-        begin = int(positions[low]) if low else 0
-        end = int(positions[high]) if high < entries else len(data)
-        return data[begin:end].view(branch.stored)
+        if raw is None:
+            data, positions = branch.embedded[basket - len(branch.starts)]
+        else:
+            data, positions = _unpacked(raw, last - first)
+        return _cut(branch, data, positions, low, high, last - first)
     except NotImplementedError:
         raise
     except Exception as error:  # damaged bytes make struct, numpy and the codecs raise what they like
         raise DamagedBasketError(f"basket {basket} of {branch.name}: {error}") from error
 
 
+def _cut(branch: Branch, data: Bytes, positions: Column | None, low: int, high: int, entries: int) -> Column:
+    """The numbers of some of a basket's entries."""
+    size = branch.stored.itemsize
+    if branch.counter is None:
+        if len(data) != entries * size:
+            raise DamagedBasketError(f"{len(data)} bytes, not {entries * size}")
+        return data[low * size : high * size].view(branch.stored)
+    if low == 0 and high == entries:
+        return data.view(branch.stored)
+    if positions is None:
+        raise NotImplementedError(branch.name)
+    begin = int(positions[low]) if low else 0
+    end = int(positions[high]) if high < entries else len(data)
+    return data[begin:end].view(branch.stored)
+
+
 def _unpacked(raw: Bytes, entries: int) -> tuple[Bytes, Column | None]:
     """Data of a basket, and for lists the byte position of each entry."""
-    total, _, size, _, key_bytes, _ = KEY.unpack_from(raw, 0)
-    _, _, _, found, last = BASKET.unpack_from(raw, key_bytes - BASKET.size - 1)
+    total, _, size, _, key_bytes, _ = KEY.unpack_from(raw.data, 0)
+    _, _, _, found, last = BASKET.unpack_from(raw.data, key_bytes - BASKET.size - 1)
     if total != len(raw):
         raise DamagedBasketError(f"{total} bytes where the tree says {len(raw)}")
     if found != entries:
@@ -173,7 +180,7 @@ def _unpacked(raw: Bytes, entries: int) -> tuple[Bytes, Column | None]:
 
 
 def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
-    view, data, done = memoryview(raw), scratch("basket", size), 0
+    view, data, done = raw.data, scratch("basket", size), 0
     while at < len(raw):
         codec = bytes(view[at : at + 2])
         packed = int.from_bytes(view[at + 3 : at + 6], "little")
@@ -185,7 +192,7 @@ def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
             if xxhash.xxh64_intdigest(block) != checksum:
                 raise DamagedBasketError("the checksum does not match")
         if codec in INTO:
-            found = INTO[codec](block, room)
+            found = INTO[codec](block, room.data)
         elif codec in CODECS:
             text = CODECS[codec].decompress(block, unpacked)
             found = len(text)

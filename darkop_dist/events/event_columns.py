@@ -1,4 +1,4 @@
-"""Columns of events as plain arrays for compiled selections: straight from the file where they can be, else by awkward."""
+"""Columns of events as plain arrays for compiled selections, straight from the file where that is possible."""
 
 from __future__ import annotations
 

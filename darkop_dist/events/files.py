@@ -140,7 +140,7 @@ def collector_paused() -> Iterator[None]:
 def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
     done = 0
     while done < len(into):
-        more = os.preadv(descriptor, [into[done:]], start + done)
+        more = os.preadv(descriptor, [into[done:].data], start + done)
         if not more:
             raise OSError(f"expected Chunk of length {len(into)}, received {done} bytes from {path}")
         done += more
@@ -163,12 +163,12 @@ def _open(path: str, state: State) -> OpenFile:
         return OpenFile(path, open_root(path), None)
     descriptor = os.open(_local(path), os.O_RDONLY)
     try:
-        found = os.fstat(descriptor)
-        if (found.st_mtime_ns, found.st_size) != state:
-            raise OSError(errno.ESTALE, "the file changed while it was opened", path)
         file = OpenFile(path, open_root(path), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
     weakref.finalize(file, os.close, descriptor)
+    found = os.fstat(descriptor)
+    if (found.st_mtime_ns, found.st_size) != state or _state(path) != state:
+        raise OSError(errno.ESTALE, "the file changed while it was opened", path)
     return file

@@ -87,9 +87,9 @@ class Funnel:
     def passing(self) -> Funnel:
         """The events that fail no cut so far, followed by themselves."""
         inner = Funnel(self.events)
-        inner.steps, inner._columns = list(self.steps), dict(self._columns)  # noqa: SLF001  # its own class
-        inner._rows, inner._failed = list(self._rows), self._failed  # noqa: SLF001
-        inner._keep(np.flatnonzero(self._failed == NONE_FAILED))  # noqa: SLF001
+        inner.steps, inner._columns = list(self.steps), dict(self._columns)  # its own class
+        inner._rows, inner._failed = list(self._rows), self._failed
+        inner._keep(np.flatnonzero(self._failed == NONE_FAILED))
         return inner
 
     def passed(self, but: Collection[str] = ()) -> Mask:

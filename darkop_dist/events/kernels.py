@@ -7,12 +7,19 @@ on every machine, and numbers of single precision stay so, as with numpy and awk
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
-compiled: Any = numba.njit(cache=True, nogil=True)
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+def compiled(loop: Loop) -> Loop:
+    """Compile a loop when it is first called."""
+    made: Loop = numba.njit(cache=True, nogil=True)(loop)
+    return made
 
 
 @compiled
@@ -48,7 +55,8 @@ def drop_near(
 ) -> None:
     """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi).
 
-    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no rounding can bring an object near.
+    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no
+    rounding can bring an object near.
     """
     for event in events:
         for other in range(others_offsets[event], others_offsets[event + 1]):

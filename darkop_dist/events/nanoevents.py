@@ -1,4 +1,4 @@
-"""Chunks of a ROOT tree as coffea's NanoEvents: the form is built once per kind of file, the columns come from a source."""
+"""Chunks of a ROOT tree as coffea's NanoEvents: the form is built once per kind of file, not once per chunk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SourceMapping(UprootSourceMapping):  # type: ignore[misc]
     layout: Layout | None = None
     made: Any = None
 
-    def extract_column(self, columnhandle: Any, start: int, stop: int, allow_missing: bool, **options: Any) -> Any:
+    def extract_column(self, columnhandle: Any, start: int, stop: int, allow_missing: Any, **options: Any) -> Any:
         """A column as an array; see coffea."""
         source = self.source
         branch = source.branch(columnhandle.name) if source is not None and columnhandle is not None else None

@@ -1,6 +1,7 @@
 """The mono-jet search end to end against the raw read of its columns, and against ROOT's RDataFrame, in CPU seconds.
 
-Run with: pytest tests/benchmarks/test_monojet_speed.py --benchmark-only -s. The file has 500 k made-up events and 49
+Run with: pytest tests/benchmarks/test_monojet_speed.py --benchmark-only --benchmark-json FILE (ratios
+stand in its extra_info). The file has 500 k made-up events and 49
 branches in ten baskets per branch (``tests/monojet_sample.py``). End to end is opening, reading, selecting with three
 variations (nominal, jet energy scale up and down), 20 observables in three regions, cutflow, plots without one cut, and
 merging the two chunks of 250 k events. Raw is ``uproot``'s ``TTree.arrays(library="ak")`` of the same columns and ranges:
@@ -27,7 +28,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from ruamel.yaml import YAML
 
 from darkop_dist.config import DatasetRecord
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.read import open_events
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.split import SplitRule
@@ -117,9 +118,6 @@ def test_end_to_end_against_the_raw_read(benchmark: BenchmarkFixture, search: Se
         "raw_s": theirs,
         "ratio": theirs / ours,
     }
-    print(
-        f"\n{search.path}: raw {theirs:.3f} s, end to end {ours:.3f} s, ratio {theirs / ours:.2f}; first {first:.2f} s"
-    )
 
 
 @pytest.mark.benchmark(group="mono-jet, 500 k events", timer=time.process_time)
@@ -149,7 +147,6 @@ def test_end_to_end_against_rdataframe(benchmark: BenchmarkFixture, search: Sear
     assert compared == 3 * (15 + 19 + 18)
     ours, theirs = float(benchmark.stats.stats.median), float(np.median(root["cpu_s"]))
     benchmark.extra_info |= {"root_s": theirs, "root_compile_s": root["compile_cpu_s"], "times": theirs / ours}
-    print(f"\n{search.path}: RDataFrame {theirs:.2f} s, end to end {ours:.3f} s, {theirs / ours:.1f} times")
 
 
 @pytest.mark.benchmark(group="mono-jet, compiling")
@@ -185,7 +182,6 @@ def test_compiling_once_per_machine(benchmark: BenchmarkFixture, search: Search,
     cached = benchmark.pedantic(run, rounds=1)
     benchmark.extra_info |= {"compile_cpu_s": compiled, "from_cache_cpu_s": cached}
     assert cached < compiled
-    print(f"\nfirst chunk of a machine {compiled:.1f} s, of a process {cached:.2f} s")
 
 
 def test_the_raw_read_of_the_benchmark_reads_what_the_search_reads(search: Search) -> None:

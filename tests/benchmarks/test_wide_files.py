@@ -16,7 +16,7 @@ from coffea.nanoevents import NanoEventsFactory
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from darkop_dist.config import DatasetRecord
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.files import forget
 from darkop_dist.events.read import OpenDataSchema, open_events
 

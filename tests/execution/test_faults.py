@@ -101,7 +101,7 @@ def test_wrong_bytes_are_the_ways_fault_once_and_then_the_files(
     again = fault_of(server.url(name), suspected=True)
     assert (again.kind, again.suspect, again.retriable) == ("damaged", True, False)
     if part[0] == 0:
-        assert "while reading TBasket version" in again.reason
+        assert "basket 0 of mass" in again.reason
 
     content = bytearray((folder / name).read_bytes())
     content[begin + part[0] : begin + part[1]] = bytes(
