@@ -17,7 +17,7 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts
 from darkop_dist.events.marked import (
@@ -280,7 +280,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             noted.setdefault(text)
 
         read = EventColumns(events)
-        read.load(self._wanted(read))
+        read.load(self.wanted(read))
         leptons = self._leptons(read, note)
         generated = generator_weights(events)
         factors = weight_variations(events, self.settings.systematics, note)
@@ -306,7 +306,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             raise ValueError("the variations hold no nominal one")
         return nominal, weights
 
-    def _wanted(self, read: EventColumns) -> list[str]:
+    def wanted(self, read: EventColumns) -> list[str]:
         """The columns that the selection reads."""
         parameters = self.settings.parameters
         wanted = ["genWeight", "puWeight", "puWeightUp", "puWeightDown", "PV.npvs", "Muon.charge"]

@@ -137,26 +137,33 @@ def read_branches(
 def _entries(branch: Branch, basket: int, raw: Bytes | None, start: int, stop: int) -> Column:
     """The numbers of a basket's entries in a range; ``raw`` is None for an embedded one."""
     first, last = int(branch.edges[basket]), int(branch.edges[basket + 1])
-    entries = last - first
     low, high = max(start - first, 0), min(stop, last) - first
     try:
-        data, positions = branch.embedded[basket - len(branch.starts)] if raw is None else _unpacked(raw, entries)
-        size = branch.stored.itemsize
-        if branch.counter is None:
-            if len(data) != entries * size:
-                raise DamagedBasketError(f"{len(data)} bytes, not {entries * size}")  # noqa: TRY301  # named below
-            return data[low * size : high * size].view(branch.stored)
-        if low == 0 and high == entries:
-            return data.view(branch.stored)
-        if positions is None:
-            raise NotImplementedError(branch.name)  # noqa: TRY301  # passes the clause below
-        begin = int(positions[low]) if low else 0
-        end = int(positions[high]) if high < entries else len(data)
-        return data[begin:end].view(branch.stored)
+        if raw is None:
+            data, positions = branch.embedded[basket - len(branch.starts)]
+        else:
+            data, positions = _unpacked(raw, last - first)
+        return _cut(branch, data, positions, low, high, last - first)
     except NotImplementedError:
         raise
     except Exception as error:  # damaged bytes make struct, numpy and the codecs raise what they like
         raise DamagedBasketError(f"basket {basket} of {branch.name}: {error}") from error
+
+
+def _cut(branch: Branch, data: Bytes, positions: Column | None, low: int, high: int, entries: int) -> Column:
+    """The numbers of some of a basket's entries."""
+    size = branch.stored.itemsize
+    if branch.counter is None:
+        if len(data) != entries * size:
+            raise DamagedBasketError(f"{len(data)} bytes, not {entries * size}")
+        return data[low * size : high * size].view(branch.stored)
+    if low == 0 and high == entries:
+        return data.view(branch.stored)
+    if positions is None:
+        raise NotImplementedError(branch.name)
+    begin = int(positions[low]) if low else 0
+    end = int(positions[high]) if high < entries else len(data)
+    return data[begin:end].view(branch.stored)
 
 
 def _unpacked(raw: Bytes, entries: int) -> tuple[Bytes, Column | None]:

@@ -1,85 +1,35 @@
-"""Columns of events as plain arrays for compiled selections: straight from the file, or else by awkward."""
+"""Columns of ROOT files that count the time of their reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, final
+from typing import Any
 
-import awkward as ak
-import numpy as np
-import numpy.typing as npt
+from coffea.nanoevents.mapping import UprootSourceMapping
 
-from darkop_dist.events.nanoevents import Layout, source_of
-from darkop_dist.events.read import has_column
-from darkop_dist.events.source import ChunkSource
-
-Values = npt.NDArray[Any]
-Offsets = npt.NDArray[np.int64]
+from darkop_dist.events.phases import READ, phase
 
 
-@final
-class EventColumns:
-    """Columns of events by name, such as ``genWeight``, ``MET.pt`` (one number per event) or ``Jet.pt`` (a list).
+class _TimedColumns(UprootSourceMapping):  # type: ignore[misc]
+    """Columns of a ROOT file whose reading, decompression included, counts as the phase ``read``."""
 
-    Any NanoEvents will do: a chunk as it was opened, a selection, or events with fields set by hand. The arrays are the
-    same in all cases; those of a chunk as it was opened are read without awkward.
+    def extract_column(self, *arguments: Any, **options: Any) -> Any:
+        with phase(READ):
+            return super().extract_column(*arguments, **options)
+
+
+def time_columns(factory: Any) -> Any:
+    """Let a NanoEventsFactory count the reading of its columns, which happens when a column is touched, to ``read``.
+
+    The factory makes its mapping itself and takes no other, so the mapping changes its class. A factory that does not
+    read from uproot stays as it is.
+
+    Args:
+        factory: from ``NanoEventsFactory.from_root``.
+
+    Returns:
+        The same factory.
     """
-
-    def __init__(self, events: ak.Array) -> None:
-        self.events = events
-        self._found = source_of(events)
-        self._offsets: dict[str, Offsets] = {}
-
-    def __len__(self) -> int:
-        return len(self.events)
-
-    def has(self, name: str) -> bool:
-        """Whether the events have a column."""
-        return has_column(self.events, name)
-
-    def load(self, names: Iterable[str]) -> None:
-        """Read columns together, which saves time on remote files; those that are absent are skipped."""
-        if self._found is not None:
-            self._found[0].load(name.replace(".", "_") for name in names)
-
-    def per_event(self, name: str) -> Values:
-        """One number per event, shape (events,)."""
-        source = self._source_for(name, counted=False)
-        if source is not None:
-            return source.column(name.replace(".", "_"))
-        return np.asarray(ak.to_numpy(self._array(name)))
-
-    def offsets(self, collection: str) -> Offsets:
-        """Where the objects of each event begin in the collection's columns, and the end; shape (events + 1,)."""
-        if collection not in self._offsets:
-            self._offsets[collection] = self._read_offsets(collection)
-        return self._offsets[collection]
-
-    def per_object(self, name: str) -> Values:
-        """One number per object of a collection, all events one after another, shape (objects,)."""
-        source = self._source_for(name, counted=True)
-        if source is not None:
-            return source.column(name.replace(".", "_"))
-        return np.asarray(ak.to_numpy(ak.flatten(self._array(name), axis=1)))
-
-    def _read_offsets(self, collection: str) -> Offsets:
-        if self._found is not None and self._is_list(self._found[1], self._found[0], collection):
-            return self._found[0].offsets(f"n{collection}")
-        counts = ak.to_numpy(ak.num(self.events[collection], axis=1))
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-
-    def _source_for(self, name: str, *, counted: bool) -> ChunkSource | None:
-        if self._found is None or not self.has(name):
-            return None
-        branch = self._found[0].branch(name.replace(".", "_"))
-        counter = f"n{name.partition('.')[0]}" if counted else None
-        return self._found[0] if branch is not None and branch.counter == counter else None
-
-    @staticmethod
-    def _is_list(layout: Layout, source: ChunkSource, collection: str) -> bool:
-        counter = source.branch(f"n{collection}")
-        return collection in layout.fields and counter is not None and counter.counter is None
-
-    def _array(self, name: str) -> ak.Array:
-        collection, _, field = name.partition(".")
-        return self.events[collection][field] if field else self.events[collection]
+    mapping = factory._mapping  # noqa: SLF001  # coffea 2026.9 offers no other way to its mapping
+    if type(mapping) is UprootSourceMapping:
+        mapping.__class__ = _TimedColumns
+    return factory

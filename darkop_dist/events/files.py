@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.events.remote import TIMEOUT_S, is_remote, open_root
+from darkop_dist.events.remote import is_remote, open_root
 
 MOST_OPEN = 4
 """How many files a process holds open; the one unused for longest is dropped first."""
@@ -49,12 +49,8 @@ _lock = threading.Lock()
 _scratch = threading.local()
 
 
-def open_file(path: str, *, timeout_s: float = TIMEOUT_S) -> OpenFile:
+def open_file(path: str) -> OpenFile:
     """The file, opened if this process does not hold it or if it has changed (time of change, size) since.
-
-    Args:
-        path: local path or address.
-        timeout_s: longest silence of a server, see ``darkop_dist.events.remote.root_options``.
 
     Raises:
         OSError: it cannot be opened.
@@ -66,13 +62,18 @@ def open_file(path: str, *, timeout_s: float = TIMEOUT_S) -> OpenFile:
         if held is not None and held[0] == state:
             _held.move_to_end(path)
             return held[1]
-    opened = _open(path, state, timeout_s)
+    opened = _open(path, state)
     with _lock:
         _held[path] = state, opened
         _held.move_to_end(path)
         while len(_held) > MOST_OPEN:
             _held.popitem(last=False)
     return opened
+
+
+def opened_by_hand(path: str, directory: Any) -> OpenFile:
+    """A file that someone else opened with uproot; it is not held, and read through uproot's own source."""
+    return OpenFile(path, directory, None)
 
 
 def forget(path: str | None = None) -> None:
@@ -149,21 +150,25 @@ def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
 def _state(path: str) -> State:
     if is_remote(path):
         return 0, 0
-    found = Path(path).stat()
+    found = _local(path).stat()
     return found.st_mtime_ns, found.st_size
 
 
-def _open(path: str, state: State, timeout_s: float) -> OpenFile:
+def _local(path: str) -> Path:
+    return Path(path.removeprefix("file://"))
+
+
+def _open(path: str, state: State) -> OpenFile:
     if is_remote(path):
-        return OpenFile(path, open_root(path, timeout_s=timeout_s), None)
-    descriptor = os.open(path, os.O_RDONLY)
+        return OpenFile(path, open_root(path), None)
+    descriptor = os.open(_local(path), os.O_RDONLY)
     try:
-        found = os.fstat(descriptor)
-        if (found.st_mtime_ns, found.st_size) != state:
-            raise OSError(errno.ESTALE, "the file changed while it was opened", path)  # noqa: TRY301  # closes it below
         file = OpenFile(path, open_root(path), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
     weakref.finalize(file, os.close, descriptor)
+    found = os.fstat(descriptor)
+    if (found.st_mtime_ns, found.st_size) != state or _state(path) != state:
+        raise OSError(errno.ESTALE, "the file changed while it was opened", path)
     return file

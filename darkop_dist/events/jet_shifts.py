@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from darkop_dist.events import kernels
-from darkop_dist.events.columns import EventColumns, Values
+from darkop_dist.events.event_columns import EventColumns, Values
 from darkop_dist.events.marked import MarkedObjects, Numbers, Positions, changed_sums
 from darkop_dist.events.systematics import ShiftSizes
 

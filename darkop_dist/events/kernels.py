@@ -7,12 +7,19 @@ on every machine, and numbers of single precision stay so, as with numpy and awk
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
-compiled: Any = numba.njit(cache=True, nogil=True)
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+def compiled(loop: Loop) -> Loop:
+    """Compile a loop when it is first called."""
+    made: Loop = numba.njit(cache=True, nogil=True)(loop)
+    return made
 
 
 @compiled

@@ -1,7 +1,6 @@
 """Objects of a collection as flat columns, with a mark on those that count: what ``objects`` does, compiled.
 
-The functions answer as those of ``darkop_dist.events.objects`` on the same events, to the last bit, at a tenth of the
-cost.
+The functions answer as those of ``darkop_dist.events.objects`` on the same events, to the last bit.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import kernels
-from darkop_dist.events.columns import EventColumns, Offsets, Values
+from darkop_dist.events.event_columns import EventColumns, Offsets, Values
 from darkop_dist.events.objects import IdCut, ObjectCuts
 
 Note = Callable[[str], None]

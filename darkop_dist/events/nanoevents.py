@@ -1,4 +1,4 @@
-"""Chunks of a ROOT tree as coffea's NanoEvents, with the form built once per kind of file and columns from a source."""
+"""Chunks of a ROOT tree as coffea's NanoEvents: the form is built once per kind of file, not once per chunk."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
-from darkop_dist.events.files import collector_paused, open_file
+from darkop_dist.events.files import OpenFile, collector_paused, open_file, opened_by_hand
 from darkop_dist.events.identity import identity_size, local_identity, root_identity
 from darkop_dist.events.nanoevents import build_events, source_of
 from darkop_dist.events.phases import READ, phase
@@ -97,6 +97,7 @@ def open_events(
     start: int | None = None,
     stop: int | None = None,
     *,
+    file: Any = None,
     label: str | None = None,
 ) -> ak.Array:
     """Events of a range of entries.
@@ -110,6 +111,7 @@ def open_events(
         record: the dataset that the file belongs to.
         start: first entry; the beginning of the file by default.
         stop: one past the last entry; the end of the file by default.
+        file: the opened ROOT file, from ``open_file`` or uproot; by default the one that this process holds open.
         label: names the file on every machine in candidates and in the split; its name by default.
 
     Returns:
@@ -132,7 +134,8 @@ def open_events(
         warnings.simplefilter("ignore")  # coffea warns of absent cross references, which open data often lack
         if path.endswith(".root"):
             with collector_paused():
-                opened = open_file(path)
+                opened = open_file(path) if file is None else file
+                opened = opened if isinstance(opened, OpenFile) else opened_by_hand(path, opened)
                 entries = opened.directory[record.tree].num_entries
                 first, last = min(max(start or 0, 0), entries), min(stop if stop is not None else entries, entries)
                 metadata["entrystop"] = stop if stop is not None else entries

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from darkop_dist.events import kernels
-from darkop_dist.events.columns import Values
+from darkop_dist.events.event_columns import Values
 from darkop_dist.events.funnel import Codes, Mask, Numbers, Positions
 from darkop_dist.events.marked import MarkedObjects
 

@@ -15,6 +15,7 @@ from darkop_dist.errors import DamagedFileError
 from darkop_dist.events.baskets import Branch, Column, DamagedBasketError, branch_of, read_branches
 from darkop_dist.events.files import OpenFile
 from darkop_dist.events.phases import READ, phase
+from darkop_dist.events.remote import is_remote
 
 DAMAGE = (DamagedBasketError, uproot.DeserializationError, zlib.error, EOFError)
 Offsets = npt.NDArray[np.int64]
@@ -47,7 +48,7 @@ class ChunkSource:
 
         Raises:
             OSError: the file cannot be read.
-            InputFileError: the file is truncated or corrupt.
+            DamagedFileError: the file is truncated or corrupt.
         """
         found = {name: branch for name in names if (branch := self.branch(name)) is not None}
         counters = {b.counter: self.branch(b.counter) for b in found.values() if b.counter is not None}
@@ -59,7 +60,7 @@ class ChunkSource:
 
         Raises:
             OSError: the file cannot be read.
-            InputFileError: the file is truncated or corrupt.
+            DamagedFileError: the file is truncated or corrupt.
         """
         if name not in self._columns:
             self.load([name])
@@ -70,7 +71,7 @@ class ChunkSource:
 
         Raises:
             OSError: the file cannot be read.
-            InputFileError: the file is truncated or corrupt.
+            DamagedFileError: the file is truncated or corrupt.
         """
         if counter not in self._offsets:
             offsets = np.zeros(self.stop - self.start + 1, np.int64)
@@ -82,17 +83,20 @@ class ChunkSource:
         missing = [branch for branch in branches if branch.name not in self._columns]
         if not missing:
             return
+        with phase(READ):
+            self._read_now(missing)
+
+    def _read_now(self, missing: list[Branch]) -> None:
         lengths = {b.name: int(self.offsets(b.counter)[-1]) for b in missing if b.counter is not None}
         try:
-            with phase(READ):
-                self._columns.update(read_branches(self.file, missing, self.start, self.stop, lengths))
+            self._columns.update(read_branches(self.file, missing, self.start, self.stop, lengths))
         except NotImplementedError:
             tree = self.file.directory[self.tree]
             self._columns.update({b.name: self._read_by_uproot(tree[b.name], b) for b in missing})
         except DAMAGE as error:
             raise self._damaged(str(error).strip().splitlines()[0][:160]) from error
         except OSError as error:
-            if error.errno is None and "://" not in self.file.path:
+            if error.errno is None and not is_remote(self.file.path):
                 raise self._damaged(str(error)) from error
             raise
 

@@ -18,7 +18,7 @@ from coffea.nanoevents import NanoEventsFactory
 
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.timed import time_columns
+from darkop_dist.events.columns import time_columns
 from darkop_dist.execution.plan import Chunk
 
 

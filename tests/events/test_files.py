@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -14,7 +12,7 @@ import uproot
 
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.files import MOST_OPEN, forget, open_file
 from darkop_dist.events.read import open_events
 
@@ -38,7 +36,7 @@ def test_a_file_is_opened_once_for_all_its_chunks(tmp_path: Path, monkeypatch: p
     path, calls, original = write(tmp_path / "a.root", np.arange(10.0)), [], uproot.open
     monkeypatch.setattr(uproot, "open", lambda *a, **k: calls.append(1) or original(*a, **k))
     found = [open_events(path, RECORD, start, start + 2).x.to_list() for start in range(0, 10, 2)]
-    assert [number for part in found for number in part] == list(range(10))
+    assert [value for chunk in found for value in chunk] == list(range(10))
     assert len(calls) == 1
     forget(path)
     open_events(path, RECORD, 0, 2)
@@ -92,46 +90,14 @@ def test_a_file_that_ends_early_is_damaged_and_not_tried_again(tmp_path: Path) -
         EventColumns(events).per_event("x")
 
 
-class Ranges(SimpleHTTPRequestHandler):
-    """Answers requests for a range of bytes, or cuts them short."""
-
-    cut = False
-
-    def do_GET(self) -> None:
-        content = Path(self.translate_path(self.path)).read_bytes()
-        start, stop = self.headers.get("Range", f"bytes=0-{len(content) - 1}").removeprefix("bytes=").split("-")
-        part = content[int(start) : int(stop) + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{stop}/{len(content)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part[: len(part) // 2] if type(self).cut else part)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(tmp_path)))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    Ranges.cut = False
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def test_an_address_is_read_the_same_way_and_a_cut_answer_is_worth_another_try(
-    address: str, tmp_path: Path, write_nanoaod: Callable[..., Path]
+    tmp_path: Path, write_nanoaod: Callable[..., Path], flaky_server: Callable[[Path], Any]
 ) -> None:
-    pytest.importorskip("aiohttp", reason="reading addresses needs aiohttp")
-    path = write_nanoaod(tmp_path / "a.root", 3000, basket_events=700)
-    local, remote = (EventColumns(open_events(p, RECORD, 500, 2500)) for p in (str(path), f"{address}/a.root"))
+    path, server = write_nanoaod(tmp_path / "a.root", 3000, basket_events=700), flaky_server(tmp_path)
+    local, remote = (EventColumns(open_events(p, RECORD, 500, 2500)) for p in (str(path), server.url("a.root")))
     remote.load(["Jet.pt", "MET.pt"])
     for name in ("Jet.pt", "Muon.eta"):
         assert remote.per_object(name).tobytes() == local.per_object(name).tobytes()
-    Ranges.cut = True
-    with pytest.raises(OSError, match=r"\w"):
+    server.fail("a.root", "cut", kept=100)
+    with pytest.raises(OSError, match="ClientPayloadError"):
         remote.per_object("Jet.eta")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import marked, objects
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.jet_shifts import jet_shifts
 from darkop_dist.events.kernels import wrapped
 from darkop_dist.events.objects import IdCut, ObjectCuts

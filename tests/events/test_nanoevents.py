@@ -9,7 +9,7 @@ import pytest
 from coffea.nanoevents import NanoEventsFactory
 
 from darkop_dist.config import DatasetRecord
-from darkop_dist.events.columns import EventColumns
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.files import open_file
 from darkop_dist.events.nanoevents import layout_of, source_of
 from darkop_dist.events.read import OpenDataSchema, open_events

@@ -19,8 +19,8 @@ from coffea.processor import IterativeExecutor, Runner
 
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.files import forget, open_file
 from darkop_dist.events.read import open_events
+from darkop_dist.events.remote import open_root
 from darkop_dist.execution.faults import Fault, classify, reason
 
 RECORD = DatasetRecord(name="mc", kind="simulation", files=("x",))
@@ -57,9 +57,8 @@ def seek(path: Path) -> int:
 def fault_of(path: str, process: Callable[[ak.Array], Any] = masses, **settings: Any) -> Fault:
     """Read as a chunk does, and judge what comes of it."""
     try:
-        forget(path)
-        open_file(path, timeout_s=0.5)
-        process(open_events(path, RECORD, 0, 20_000))
+        file = open_root(path, timeout_s=0.5)
+        process(open_events(path, RECORD, 0, 20_000, file=file))
     except Exception as error:  # noqa: BLE001  # whatever it is, it is judged
         return classify(error, path, **settings)
     raise AssertionError("nothing failed")
@@ -102,7 +101,7 @@ def test_wrong_bytes_are_the_ways_fault_once_and_then_the_files(
     again = fault_of(server.url(name), suspected=True)
     assert (again.kind, again.suspect, again.retriable) == ("damaged", True, False)
     if part[0] == 0:
-        assert "bytes where the tree says" in again.reason
+        assert "basket 0 of mass" in again.reason
 
     content = bytearray((folder / name).read_bytes())
     content[begin + part[0] : begin + part[1]] = bytes(
@@ -124,8 +123,8 @@ def test_local_files(folder: Path, tmp_path: Path) -> None:
 
 def test_what_opening_translated_is_judged_by_its_cause(server: Any, folder: Path) -> None:
     name = server.url("zlib.root")
-    with pytest.raises(InputFileError) as caught:
-        open_events(name, RECORD.model_copy(update={"tree": "Nowhere"}))
+    with open_root(name) as file, pytest.raises(InputFileError) as caught:
+        open_events(name, RECORD.model_copy(update={"tree": "Nowhere"}), file=file)
     assert classify(caught.value, name).kind == "missing"
 
 
