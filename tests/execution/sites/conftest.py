@@ -290,14 +290,14 @@ def by_hand(folder: Path, tls: Authority | None = None, workers: int = 2) -> Ite
         yield Hosts(port, tuple(folder / name for name in names), processes, worker)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Two workers as on two machines: own processes, own working directories, no shared file."""
     with by_hand(tmp_path_factory.mktemp("hosts") / "plain") as hosts:
         yield hosts
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def encrypted_hosts(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Hosts]:
     """The same with one worker, encrypted."""
     with by_hand(tmp_path_factory.mktemp("hosts") / "encrypted", authority, workers=1) as hosts:
