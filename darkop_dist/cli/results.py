@@ -75,18 +75,20 @@ def ledger(
 
 
 def _print_ledger(found: Ledger, planned: Mapping[str, int]) -> None:
-    columns = ("files", "chunks", "failed", "expected", "processed", "lost", "sum of weights", "closed")
+    columns = ("files", "chunks", "failed", "expected", "processed", "lost", "sum of weights", "lost weight", "closed")
     table = Table(Column("dataset", no_wrap=True), *columns)
     for row in found.closure():
-        weights = "-" if row.sum_weights is None else f"{row.sum_weights:.6g}"
+        weights, lost_weights = (
+            "-" if value is None else f"{value:.6g}" for value in (row.sum_weights, row.lost_weights)
+        )
         chunks = f"{row.chunks} of {planned[row.dataset]}" if row.dataset in planned else str(row.chunks)
         lost = f"{row.lost} + ?" if row.files_lost else str(row.lost)
         closed = row.closed and planned.get(row.dataset, row.chunks) == row.chunks
         numbers = (str(row.files), chunks, str(row.failed), str(row.expected), str(row.processed), lost)
-        table.add_row(row.dataset, *numbers, weights, "yes" if closed else "NO")
+        table.add_row(row.dataset, *numbers, weights, lost_weights, "yes" if closed else "NO")
     for name, chunks_planned in planned.items():
         if name not in {row.dataset for row in found.closure()}:
-            table.add_row(name, "-", f"0 of {chunks_planned}", "0", "-", "0", "0", "-", "NO")
+            table.add_row(name, "-", f"0 of {chunks_planned}", "0", "-", "0", "0", "-", "-", "NO")
     OUT.print(table)
     for entry in found.entries:
         if entry.status in ("retried", "failed"):
