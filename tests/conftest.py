@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 # Set before any test module imports matplotlib, numpy or torch: no window, and no thread pools that fight for the cores.
 os.environ["MPLBACKEND"] = "Agg"
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ[_threads] = "1"
+
+settings.register_profile("darkop", deadline=None)  # a busy machine is no failure
+settings.load_profile("darkop")
 
 
 @pytest.fixture(scope="session")
