@@ -118,8 +118,7 @@ def _version(library: str) -> str | None:
 def _named_files(sources: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     """Files beside the user's sources, or where the run begins, that the sources name: corrections, lists of runs."""
     for source in sources:
-        for node in ast.walk(ast.parse(source.read_text(), filename=str(source))):
-            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        for text in _read(source).texts:
             if "." not in text or "\n" in text or len(text) >= LONGEST_PATH:
                 continue
             for path in (source.parent / text, Path(text)):
@@ -204,16 +203,43 @@ def own_modules(module: str) -> tuple[ModuleType, ...]:
 
 
 def _imports(path: Path, package: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+    source = _read(path)
+    yield from source.imported
+    for level, module, names in source.imported_from:
+        base = module
+        if level:
+            parents = package.split(".")[: len(package.split(".")) - level + 1]
+            base = ".".join([*parents, base] if base else parents)
+        yield base
+        yield from (f"{base}.{name}" for name in names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What a source file imports, and the texts that stand in it."""
+
+    imported: tuple[str, ...]
+    imported_from: tuple[tuple[int, str, tuple[str, ...]], ...]
+    texts: tuple[str, ...]
+
+
+def _read(path: Path) -> _Source:
+    return _parsed(path.read_text(), str(path))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, name: str) -> _Source:
+    imported: list[str] = []
+    imported_from = []
+    texts = []
+    for node in ast.walk(ast.parse(text, filename=name)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            imported_from.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    return _Source(tuple(imported), tuple(imported_from), tuple(texts))
 
 
 def _origin(name: str) -> tuple[Path, str] | None:
@@ -228,9 +254,14 @@ def _origin(name: str) -> tuple[Path, str] | None:
 
 
 def _is_own(path: Path) -> bool:
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    here = Path(__file__).parents[1]
-    return path.exists() and not any(path.is_relative_to(place) for place in (*installed, here))
+    return path.exists() and not any(path.is_relative_to(place) for place in _installed())
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    """Where installed packages, the standard library and this package are."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return (*(Path(sysconfig.get_path(name)) for name in names), Path(__file__).parents[1])
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,7 @@
 """The driver among backends that do not see the results, and disks that fail now and then."""
 
 import errno
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Apart(Inline):
 
 
 class Slow(Inline):
-    """Is busy for a while, and counts how often it is asked."""
+    """Lets the driver wait as long as it offers to, and counts how often it is asked."""
 
     width = 2
     asked = 0
@@ -56,6 +57,7 @@ class Slow(Inline):
     def answers(self, timeout_s: float | None) -> Sequence[Answer]:
         self.asked += 1
         if self.asked % 500 and timeout_s is not None:
+            time.sleep(timeout_s)
             return ()
         return super().answers(timeout_s)
 

@@ -22,6 +22,7 @@ from darkop_dist.execution.sites.address import security_of
 from darkop_dist.execution.sites.jobs import kept, settle
 from darkop_dist.execution.sites.lifetime import clock, lifetime_of
 from darkop_dist.execution.sites.site import Site
+from darkop_dist.execution.sites.tuning import ENVIRONMENT
 
 WAIT_S = 3600.0
 DEATH_S = 60
@@ -97,7 +98,10 @@ def make_cluster(execution: Execution, system: BatchSystem, security: Any) -> An
             "memory": section.memory,
             "job_name": JOB_NAME,
             "python": section.python or sys.executable,
-            "job_script_prologue": list(section.env_prologue),
+            "job_script_prologue": [
+                *(f"export {name}={value}" for name, value in ENVIRONMENT.items()),
+                *section.env_prologue,
+            ],
             "job_extra_directives": list(section.job_extra),
             "worker_extra_args": _worker_arguments(execution),
             "death_timeout": DEATH_S,

@@ -11,6 +11,7 @@ from typing import Any
 from darkop_dist.config import Execution, parse_duration, parse_size
 from darkop_dist.errors import RunError, UserError
 from darkop_dist.execution.sites.site import Site
+from darkop_dist.execution.sites.tuning import ENVIRONMENT
 
 WAIT_S = 600.0
 _RESOURCE = "daskclusters.kubernetes.dask.org"
@@ -60,7 +61,7 @@ def cluster_spec(execution: Execution) -> dict[str, Any]:
         image=section.image,
         n_workers=execution.workers,
         resources={"requests": quantities, "limits": quantities},
-        env={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"},
+        env={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", **ENVIRONMENT},
         worker_command="dask worker --nthreads 1",
     )
     return spec

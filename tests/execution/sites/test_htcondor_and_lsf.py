@@ -49,7 +49,8 @@ def test_htcondor_submit_file(tmp_path: Path) -> None:
     assert lines["MY.DaskWorkerDisk"] == "1000000000"
     assert lines["Executable"] == "/bin/sh"
     arguments = lines["Arguments"]
-    assert arguments.startswith("\"-c 'source /cvmfs/setup.sh; ")
+    assert arguments.startswith("\"-c 'export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms; ")
+    assert "; source /cvmfs/setup.sh; " in arguments
     assert "--nthreads 1 --memory-limit 0.93GiB --nworkers 2 --nanny" in arguments
     assert "--local-directory /scratch --lifetime 9747s --lifetime-stagger 513s" in arguments
     assert script.rstrip().endswith("Queue")
@@ -102,7 +103,7 @@ elif me == "condor_q":
 elif me == "condor_rm":
     end(sys.argv[1].partition(".")[0])
 elif me == "bsub":
-    script = folder.parent / "script.sh"
+    script = folder.parent / f"script-{{os.getpid()}}.sh"
     script.write_text(sys.stdin.read())
     print(f"Job <{{start(['bash', str(script)])}}> is submitted to default queue <normal>.")
 elif me == "bjobs":

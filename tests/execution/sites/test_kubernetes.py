@@ -34,6 +34,7 @@ def test_resource() -> None:
         assert container["image"] == "registry/darkop:1"
         assert container["resources"]["limits"] == {"cpu": "1", "memory": "4000000000"}
         assert {"name": "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "value": "0"} in container["env"]
+        assert {"name": "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL", "value": "100ms"} in container["env"]
     assert worker["spec"]["containers"][0]["args"][:4] == ["dask", "worker", "--nthreads", "1"]
     assert cluster_spec(section())["metadata"]["name"] != spec["metadata"]["name"]
     json.dumps(spec)
