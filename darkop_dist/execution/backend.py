@@ -59,7 +59,6 @@ class Answer:
         error: what it raised.
         lost: why its worker was lost; empty otherwise.
         worker: that worker, where it is known.
-        blameless: the call had not begun when its worker was lost.
     """
 
     token: int
@@ -67,7 +66,6 @@ class Answer:
     error: BaseException | None = None
     lost: str = ""
     worker: str = ""
-    blameless: bool = False
 
 
 class Backend(Protocol):

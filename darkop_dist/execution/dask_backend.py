@@ -6,18 +6,20 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, KilledWorker, get_worker
+from distributed import Client, KilledWorker
 
 from darkop_dist.errors import RunError
-from darkop_dist.execution.backend import CALLS_PER_WORKER, WORKER_DIED, Answer, Call, unpacked
+from darkop_dist.execution.backend import CALLS_PER_WORKER, WORKER_DIED, Answer, Call
+from darkop_dist.execution.dask_calls import ANSWERS, Held, Told, answer_of, carried_out, packed_call, reads
 from darkop_dist.execution.deadline import TOPIC, hanging
-from darkop_dist.execution.memory import begin, leave_if_full
 
 LOOK_AFTER_WORKERS_S = 5.0
 MOST_AT_ONCE = 500
+HOLD_TRIES = 3
 
 
 class DaskBackend:
@@ -40,16 +42,19 @@ class DaskBackend:
             no_workers_s: how long the cluster may be without a worker before the run stops.
         """
         self._client, self._workers, self._no_workers_s = client, workers, no_workers_s
-        self._bytes, self._payload = payload, self._sent(payload)
-        self._run = uuid.uuid4().hex[:8]
+        self._run = f"darkop-{uuid.uuid4().hex[:8]}"
+        self._due: list[Call] = []
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls: dict[int, tuple[Call, Any]] = {}
         self._tokens: dict[str, int] = {}
+        self._tasks: dict[str, int] = {}
         self._tries = 0
         self._looked, self._last_seen, self._threads = 0.0, time.monotonic(), 0
         self._last_answer = time.monotonic()
+        self._hold(payload)
         self.shared = self._workers_see(store)
         client.subscribe_topic(TOPIC, self._hear)
+        client.subscribe_topic(ANSWERS, self._hear_answer)
 
     @property
     def width(self) -> int:
@@ -58,25 +63,37 @@ class DaskBackend:
         return CALLS_PER_WORKER * max(self._threads, self._workers, 1)
 
     def submit(self, call: Call) -> None:
-        """Send the call, to a worker that has not failed it if there is one."""
-        self._tries += 1
-        if self._payload.status not in ("pending", "finished"):  # it went down with its worker
-            self._payload = self._sent(self._bytes)
-        others = self._others(call.avoid) if call.avoid else None
-        future = self._client.submit(
-            _called,
-            call.function,
-            self._payload,
-            call.arguments,
-            key=f"{_name(call.function)}-{self._run}-{call.token}-{self._tries}",
-            workers=others,
-            allow_other_workers=bool(others),
-            pure=False,
-        )
-        self._calls[call.token] = (call, future)
-        if call.key:
-            self._tokens[call.key] = call.token
-        future.add_done_callback(_tell(self._done, call.token))
+        """Take the call; it is sent with others when answers are waited for, to a worker that has not failed it."""
+        self._calls[call.token] = (call, None)
+        self._due.append(call)
+        if len(self._due) >= MOST_AT_ONCE:
+            self._send()
+
+    def _send(self) -> None:
+        """Send what is due, in one message for each set of workers that it may go to."""
+        _forget_messages(self._client)
+        due, self._due = self._due, []
+        groups: dict[frozenset[str], list[Call]] = {}
+        for call in due:
+            groups.setdefault(call.avoid, []).append(call)
+        for avoid, calls in groups.items():
+            others = self._others(avoid) if avoid else None
+            self._tries += 1
+            keys = [f"{_name(call.function)}-{self._run[7:]}-{call.token}-{self._tries}" for call in calls]
+            self._tasks |= {key: call.token for key, call in zip(keys, calls, strict=True)}
+            futures = self._client.map(
+                carried_out,
+                [packed_call(self._run, call.function, call.arguments) for call in calls],
+                key=keys,
+                workers=others,
+                allow_other_workers=bool(others),
+                pure=False,
+            )
+            for call, future in zip(calls, futures, strict=True):
+                self._calls[call.token] = (call, future)
+                if call.key:
+                    self._tokens[call.key] = call.token
+                future.add_done_callback(_tell(self._done, call.token))
 
     def answers(self, timeout_s: float | None) -> Sequence[Answer]:
         """Whatever is done, in one exchange with the cluster.
@@ -84,27 +101,48 @@ class DaskBackend:
         Raises:
             RunError: the scheduler was lost, or no worker is left.
         """
+        self._send()
         found = self._wait(timeout_s)
         good = {token: self._calls[token][1] for token, future in found if future.status == "finished"}
         values = self._gathered(good)
         answers = []
         for token, future in found:
-            call, _ = self._calls.pop(token)
+            call, sent = self._calls.pop(token)
             self._tokens.pop(call.key, None)
-            if token in values:
-                answers.append(Answer(token, values[token]))
+            self._tasks.pop(sent.key, None)
+            if isinstance(future, Told):
+                answers.append(Answer(token, answer_of(future.data)))
+            elif token in values:
+                answers.append(Answer(token, answer_of(values[token])))
             else:
                 answers.append(self._failure(token, future))
-            future.release()
+            if isinstance(future, _Hanging):
+                sent.cancel(force=True)
+            sent.release()
         return answers
 
     def close(self) -> None:
         """Forget all calls."""
         self._client.unsubscribe_topic(TOPIC)
-        futures = [future for _, future in self._calls.values()]
-        if futures and self._client.status == "running":
+        self._client.unsubscribe_topic(ANSWERS)
+        if self._client.status != "running":
+            return
+        futures = [future for _, future in self._calls.values() if future is not None]
+        if futures:
             self._client.cancel(futures, force=True)
-        self._payload.release()
+        with suppress(OSError, ValueError):  # workers that end at this moment forget it anyway
+            self._client.unregister_worker_plugin(self._run)
+
+    def _hold(self, payload: bytes) -> None:
+        """Have all workers hold the processor, those that come later too; one may die while it is told."""
+        for left in reversed(range(HOLD_TRIES)):
+            try:
+                self._client.register_plugin(Held(self._run, payload), name=self._run)
+            except OSError as error:
+                if not left:
+                    raise RunError(f"the processor cannot be sent to the workers ({error}). Try again.") from error
+            else:
+                return
 
     def _wait(self, timeout_s: float | None) -> list[tuple[int, Any]]:
         """Tokens and futures that are done; a worker that told of a hanging chunk counts as done too."""
@@ -127,6 +165,8 @@ class DaskBackend:
 
     def _gathered(self, good: dict[int, Any]) -> dict[int, Any]:
         """Values by token; without those that were lost with their worker in the meantime."""
+        if not good:
+            return {}
         gathered = self._fetched(list(good.values()))
         if len(gathered) == len(good):
             return dict(zip(good, gathered, strict=True))
@@ -136,10 +176,6 @@ class DaskBackend:
             if one:
                 values[token] = one[0]
         return values
-
-    def _sent(self, payload: bytes) -> Any:
-        """The processor as a task: made again on another worker when its own one dies."""
-        return self._client.submit(_same, payload, key=f"darkop-processor-{uuid.uuid4().hex}")
 
     def _fetched(self, futures: list[Any]) -> list[Any]:
         """Values; one that was lost is made again, for which there must be a worker."""
@@ -157,8 +193,9 @@ class DaskBackend:
                 return list(found)
 
     def _take(self, found: dict[int, Any], token: int, future: Any) -> None:
-        """Ignore what an earlier try at the same call still tells."""
-        if token in self._calls and (isinstance(future, _Hanging) or self._calls[token][1] is future):
+        """Ignore what an earlier try at the same call still tells, and what is told twice."""
+        sent = self._calls[token][1] if token in self._calls else None
+        if sent is not None and token not in found and sent.key == future.key:
             found[token] = future
 
     def _failure(self, token: int, future: Any) -> Answer:
@@ -168,10 +205,7 @@ class DaskBackend:
             raise RunError("the Dask scheduler was lost. What was processed is kept: run again with --resume.")
         error = future.exception(timeout=30) if future.status == "error" else None
         if isinstance(error, KilledWorker):
-            waited = str(error.task) != future.key  # for the processor, which went down with its worker
-            return Answer(
-                token, lost=WORKER_DIED, worker=str(getattr(error.last_worker, "address", "")), blameless=waited
-            )
+            return Answer(token, lost=WORKER_DIED, worker=str(getattr(error.last_worker, "address", "")))
         if error is None:
             return Answer(token, lost=f"the worker was lost with its result ({future.status})")
         return Answer(token, error=error)
@@ -180,8 +214,14 @@ class DaskBackend:
         message = event[1]
         token = self._tokens.get(message["key"], -1)
         call = self._calls.get(token)  # this is another thread: the call may be over by now
-        if call is not None:
-            self._done.put((token, _Hanging(message["seconds"], message["worker"], call[1])))
+        if call is not None and call[1] is not None:
+            self._done.put((token, _Hanging(call[1].key, message["seconds"], message["worker"])))
+
+    def _hear_answer(self, event: tuple[float, dict[str, Any]]) -> None:
+        message = event[1]
+        token = self._tasks.get(message["key"])
+        if token is not None:
+            self._done.put((token, Told(message["key"], message["data"])))
 
     def _others(self, avoid: frozenset[str]) -> list[str] | None:
         return [address for address in self._client.nthreads() if address not in avoid] or None
@@ -219,7 +259,7 @@ class DaskBackend:
         from darkop_dist.execution.store import ChunkStore
 
         token = ChunkStore(store).token
-        seen = self._client.run(_reads, token, token.read_text(), on_error="return")
+        seen = self._client.run(reads, token, token.read_text(), on_error="return")
         return bool(seen) and all(answer is True for answer in seen.values())
 
 
@@ -228,11 +268,8 @@ class _Hanging:
 
     status = "hanging"
 
-    def __init__(self, seconds: float, worker: str, future: Any) -> None:
-        self.reason, self.worker, self._future = hanging(seconds), worker, future
-
-    def release(self) -> None:
-        self._future.cancel(force=True)
+    def __init__(self, key: str, seconds: float, worker: str) -> None:
+        self.key, self.reason, self.worker = key, hanging(seconds), worker
 
 
 def _tell(done: queue.SimpleQueue[Any], token: int) -> Callable[[Any], None]:
@@ -242,25 +279,12 @@ def _tell(done: queue.SimpleQueue[Any], token: int) -> Callable[[Any], None]:
     return tell
 
 
+def _forget_messages(client: Client) -> None:
+    """Drop the copies of past messages that a client keeps for Dask's developers: a thousand, of up to 1 MB each."""
+    log = getattr(client.scheduler_comm, "recent_message_log", None)
+    if log is not None:
+        log.clear()
+
+
 def _name(function: Callable[..., Any]) -> str:
     return "darkop-" + function.__name__.strip("_").replace("_", "-")
-
-
-def _same(payload: bytes) -> bytes:
-    return payload
-
-
-def _called(function: Callable[..., Any], payload: bytes, arguments: tuple[Any, ...]) -> Any:
-    """Runs in a worker; the payload comes from this run's own driver over the cluster's connection, not from a file."""
-    begin()
-    try:
-        return function(unpacked(payload), *arguments)
-    finally:
-        leave_if_full(get_worker())
-
-
-def _reads(token: Path, expected: str) -> bool:
-    try:
-        return token.read_text() == expected
-    except OSError:
-        return False

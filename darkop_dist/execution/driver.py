@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -209,7 +210,7 @@ class Driver:
             self._hear_merge(work, answer)
         elif answer.lost:
             running = self._store.running_on(answer.worker) if answer.worker else set()
-            if answer.blameless or (running and work.key not in running):  # it only waited there
+            if running and work.key not in running:  # it only waited there
                 self._later(work, 1)
                 return
             work.avoid.add(answer.worker)
@@ -279,7 +280,7 @@ class Driver:
             self._repaired(work.key)
             return
         place = self._places[task.chunk.index]
-        self._entries[place] = entry
+        self._entries[place] = entry = _sharing(entry)
         self._journal.write(entry, ref.key if ref else "")
         if self._progress is not None:
             self._progress(ChunkResult(entry, kept))
@@ -368,6 +369,18 @@ class Driver:
             )
         output: Output | None = content.get("output")
         return output
+
+
+def _sharing(entry: LedgerEntry) -> LedgerEntry:
+    """An entry that has its texts in common with others: a worker's answer brings its own copies."""
+    return replace(
+        entry,
+        dataset=sys.intern(entry.dataset),
+        file=sys.intern(entry.file),
+        fingerprint=entry.fingerprint and sys.intern(entry.fingerprint),
+        worker=sys.intern(entry.worker),
+        selected={sys.intern(region): number for region, number in entry.selected.items()},
+    )
 
 
 def run_chunk(processor: Any, task: Task, copy: int, suspected: bool, key: str, store: Path | None) -> Attempt:  # noqa: FBT001

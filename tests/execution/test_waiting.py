@@ -87,6 +87,7 @@ def test_results_that_went_with_the_last_worker_are_not_waited_for(store: Path) 
     ):
         calls = backend(client, store, no_workers_s=1.0)
         calls.submit(Call(1, answer, (5,)))
+        calls._send()
         future = calls._calls[1][1]
         future.result()
         cluster.scale(0)

@@ -16,6 +16,7 @@ from darkop_dist.config.mistakes import mistake_at, mistakes_from
 from darkop_dist.errors import DocumentError, MissingExtraError, RunError
 from darkop_dist.execution.sites.environment import check_environment
 from darkop_dist.execution.sites.site import Site, SiteClient
+from darkop_dist.execution.sites.tuning import SETTINGS
 
 GIVEN_WAIT_S = 30.0
 STEP_S = 1.0
@@ -74,7 +75,11 @@ def _started(start: Callable[[Execution], Any], execution: Execution) -> Iterato
     """A missing library is the user's matter, not a traceback; errors from inside the context pass untouched."""
     with ExitStack() as stack:
         try:
-            site: Site = stack.enter_context(start(execution))
+            import dask
+            import distributed  # noqa: F401  # its own settings come first, or they would go with ours
+
+            with dask.config.set(SETTINGS):
+                site: Site = stack.enter_context(start(execution))
         except ModuleNotFoundError as error:
             module = (error.name or "dask").partition(".")[0]
             extra = "execution" if module in {"dask", "distributed", "cloudpickle"} else "sites"

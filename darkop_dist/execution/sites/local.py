@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from darkop_dist.config import Execution, parse_size
 from darkop_dist.execution.sites.site import Site
-from darkop_dist.execution.sites.tuning import SETTINGS
 
 WAIT_S = 30.0
 QUIET = 50  # logging.CRITICAL: what a dying worker has to say is said by the error that the caller sees
@@ -16,20 +15,18 @@ QUIET = 50  # logging.CRITICAL: what a dying worker has to say is said by the er
 @contextmanager
 def start(execution: Execution) -> Iterator[Site]:
     """Start a scheduler and ``workers`` processes on the loopback interface."""
-    import dask
     from distributed import Client, LocalCluster
 
     section = execution.cluster
-    with dask.config.set(SETTINGS):
-        cluster = LocalCluster(
-            n_workers=execution.workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=QUIET,
-            memory_limit="auto" if section.memory is None else parse_size(section.memory),
-            local_directory=None if section.local_directory is None else str(section.local_directory),
-            scheduler_kwargs={"allowed_failures": 0},
-        )
+    cluster = LocalCluster(
+        n_workers=execution.workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=QUIET,
+        memory_limit="auto" if section.memory is None else parse_size(section.memory),
+        local_directory=None if section.local_directory is None else str(section.local_directory),
+        scheduler_kwargs={"allowed_failures": 0},
+    )
     with cluster, Client(cluster, set_as_default=False) as client:
         yield Site(client, owned=True, restarts=True, wait_s=WAIT_S, remedy="Use fewer workers (execution.workers).")

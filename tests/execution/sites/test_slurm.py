@@ -62,8 +62,8 @@ def test_job_script(tmp_path: Path) -> None:
     header = [line for line in script.splitlines() if line.startswith("#SBATCH")]
     for line in ("-p long", "-A atlas", "--cpus-per-task=4", "--mem=12G", "-t 30:00:00", "--constraint=avx2"):
         assert f"#SBATCH {line}" in header
-    *tuned, prologue, command = script.splitlines()[-4:]
-    assert "export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms" in tuned
+    *before, prologue, command = script.splitlines()
+    assert "export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms" in before
     assert prologue == "source /cvmfs/setup.sh"
     assert command.startswith("/software/bin/python -m distributed.cli.dask_worker tls://127.0.0.1:")
     assert "--nthreads 1 --memory-limit 2.79GiB --nworkers 4 --nanny" in command
