@@ -118,17 +118,22 @@ class PendingRun:
         shutil.rmtree(replaced, ignore_errors=True)
         return RunDirectory(self.target)
 
+    def set_aside(self) -> RunDirectory:
+        """Leave the run where it was written, with all of its files, until the next run of its name goes on with it."""
+        self.lock.close()
+        return self.run
+
     def abandon(self) -> bool:
         """Remove what was written, except for results of chunks, from which the run can be resumed.
 
         Returns:
             Whether something was kept.
         """
-        if self.lock.closed:  # the run is at its place, and what is written beside it now is another process's
+        if self.lock.closed:  # the run has been left, and what is written there now is another process's
             return False
         kept = has_results(self.run)
         if kept:
-            _empty(self.run.path, but=(self.run.chunks, self.run.checkpoint, self.run.training))
+            _empty(self.run.path, but=_lasting(self.run))
         else:
             shutil.rmtree(self.run.path, ignore_errors=True)
         self.lock.close()
@@ -165,8 +170,7 @@ def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
         raise OutputError(
             f"{target}: an unfinished run is kept in {pending.path}. Go on with --resume, or begin anew with --force."
         )
-    if not resume:
-        _empty(pending.path)
+    _empty(pending.path, but=_lasting(pending) if resume else ())
     return PendingRun(pending, target, lock, RunDirectory(target) if resume and target.exists() else None)
 
 
@@ -178,6 +182,11 @@ def partial_run(target: Path) -> RunDirectory:
 def has_results(run: RunDirectory) -> bool:
     """Whether a run directory holds the result of a chunk or of a training."""
     return run.training.exists() or any((run.chunks / "chunks").glob("*/[0-9a-f]*"))
+
+
+def _lasting(run: RunDirectory) -> tuple[Path, ...]:
+    """What a resume goes on with; all else is made again."""
+    return run.chunks, run.checkpoint, run.training
 
 
 def _replaced(target: Path) -> Path:

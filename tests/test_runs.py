@@ -99,6 +99,21 @@ def test_a_training_is_kept_when_the_run_fails_in_its_first_chunk(tmp_path: Path
     resumed.abandon()
 
 
+def test_a_run_that_was_set_aside_is_there_until_the_next_one_goes_on_with_it(tmp_path: Path) -> None:
+    pending = start_run(tmp_path / "result", force=False)
+    result = pending.run.chunks / "chunks" / "ab" / "ab00"
+    result.parent.mkdir(parents=True)
+    for file in (result, pending.run.ledger):
+        file.write_text("{}")
+    aside = pending.set_aside()
+    assert pending.abandon() is False
+    assert aside.ledger.exists()
+    resumed = start_run(tmp_path / "result", force=False, resume=True)
+    assert not aside.ledger.exists()
+    assert result.exists()
+    resumed.abandon()
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_is_no_run_is_never_replaced(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "thesis"

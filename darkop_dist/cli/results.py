@@ -65,6 +65,11 @@ def ledger(
         found = load_ledger(_directory(run).require(RunDirectory(run).ledger, "darkop run"))
         planned: Mapping[str, int] = {}
         directory = RunDirectory(run)
+        aside = partial_run(run)
+        if aside.ledger.exists():
+            OUT.print(
+                f"a later run lost events and is kept in {aside.path}: darkop ledger shows that too", markup=False
+            )
     else:
         progress = read_progress(directory.chunks)
         found, planned = progress.ledger, progress.planned

@@ -20,6 +20,7 @@ from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
 from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
+from darkop_dist.stages.open_run import put_open_run
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
@@ -86,7 +87,8 @@ class Request:
 def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory:
     """Run a search from its document to its page.
 
-    The result appears at its place when it is whole, and not at all if a stage fails.
+    The result appears at its place when it is whole, and not at all if a stage fails. A run that lost events takes the
+    place of no other that holds more.
 
     Args:
         request: what to run.
@@ -127,9 +129,9 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
                 DarkopError
             ):  # the page shows what was lost and where the time went; the loss is what is said
                 write_report(load_context(run))
-            kept = pending.finish().path
+            kept, where = put_open_run(pending, result.ledger)
             raise LedgerError(
-                f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
+                f"{error}\n{where} Once the loss is accepted: "
                 f"darkop calibrate {kept}, darkop limits {kept} --accept-loss DATASET, darkop report {kept}"
             ) from error
         after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)

@@ -106,7 +106,9 @@ def test_it_ends_at_the_output(write: Write) -> None:
 
 def test_losses_are_kept_apart_from_success(write: Write) -> None:
     document = write(parameters={"above": 0.0, "fail": "lost"})
-    with pytest.raises(LedgerError, match=r"lost 1500 of 2000 entries(.|\n)*What was processed is kept in .*result"):
+    with pytest.raises(
+        LedgerError, match=r"lost 1500 of 2000 entries(.|\n)*The events that were processed are kept in .*result"
+    ):
         run(document)
     output = json.loads((document.parent / "result" / "output.json").read_text())["output"]
     assert output["events"] == 500
