@@ -22,7 +22,7 @@ from darkop_dist.errors import (
     UnreachableFileError,
 )
 from darkop_dist.events.files import forget, open_file
-from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.identity import identity_size, may_be_copies, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
 from darkop_dist.events.weights import generator_weights
@@ -205,24 +205,37 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
 
 def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
-        file = open_file(chunk.path).directory if chunk.path.endswith(".root") else None
-        _require_identity(task, chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        file = _held_file(chunk) if chunk.path.endswith(".root") else None
+        if file is not None:
+            _require_identity(task, chunk, root_identity(file))
         if isinstance(processor, ForeignProcessor):
             return processor.open_events(file, chunk, task.record)
         events = open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
+        if file is None:
+            _require_identity(task, chunk, events.metadata["identity"])
     if len(events) != chunk.stop - chunk.start:
         told = f"gives {len(events)} entries where {chunk.stop - chunk.start} were planned"
         raise DamagedFileError(chunk.path, told, "Run again, or remove this replica from the record.")
     return events
 
 
+def _held_file(chunk: Chunk) -> Any:
+    """The ROOT file, opened anew if it is not the one that this process held: a remote one may have changed since."""
+    file = open_file(chunk.path).directory
+    if chunk.identity and root_identity(file) != chunk.identity:
+        forget(chunk.path)
+        file = open_file(chunk.path).directory
+    return file
+
+
 def _require_identity(task: Task, chunk: Chunk, found: str) -> None:
     """Refuse a file that is not the one that was planned: a replica of another size, or a file that has changed."""
-    if not chunk.identity or not found or found == chunk.identity:
+    if not chunk.identity or found == chunk.identity:
         return
     size, planned = identity_size(found), identity_size(chunk.identity)
-    if size == planned and not chunk.path.endswith(".root") and chunk.path != task.chunk.path:
-        return  # a copy of a table has another time of change
+    is_replica = not chunk.path.endswith(".root") and chunk.path != task.chunk.path
+    if is_replica and may_be_copies(found, chunk.identity):
+        return
     what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
     raise DamagedFileError(chunk.path, what, "Run again, or remove this replica from the record.")
 
