@@ -39,7 +39,7 @@ def limits(run: RunArgument, accept_loss: LossOption = None) -> None:
     from darkop_dist.stages.limits import write_limits
 
     context = _context(run)
-    context.ledger.require_closed(accept_loss or ())
+    context.require_closed(accept_loss or ())
     write_limits(context, accept_loss=accept_loss or ())
     print_headline(RunDirectory(run))
 
