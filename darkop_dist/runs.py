@@ -27,7 +27,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -172,6 +173,21 @@ def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
         )
     _empty(pending.path, but=_lasting(pending) if resume else ())
     return PendingRun(pending, target, lock, RunDirectory(target) if resume and target.exists() else None)
+
+
+@contextmanager
+def written_alone(directory: Path) -> Iterator[None]:
+    """Make a directory and keep other processes from writing to it, as from the directory of a run, while this lasts.
+
+    Raises:
+        OutputError: another process writes to it, or it cannot be written.
+    """
+    lock = _locked(RunDirectory(directory), directory)
+    try:
+        yield
+    finally:
+        (directory / LOCK).unlink(missing_ok=True)
+        lock.close()
 
 
 def partial_run(target: Path) -> RunDirectory:
