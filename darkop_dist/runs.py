@@ -104,14 +104,20 @@ class PendingRun:
     earlier: RunDirectory | None = None
 
     def finish(self) -> RunDirectory:
-        """Move the run to its place, replacing what ``start_run`` was allowed to replace."""
+        """Move the run to its place, replacing what ``start_run`` was allowed to replace.
+
+        All of its files but the results of chunks, which carry their own checksums, are on the disk by then, and the
+        run that it replaces is removed only when the move is on the disk too: a power cut leaves one of them whole.
+        """
         replaced = _replaced(self.target)
-        if self.target.exists():
-            self.target.rename(replaced)
         try:
+            _sync_tree(self.run.path, but=self.run.chunks)
+            if self.target.exists():
+                self.target.rename(replaced)
             self.run.path.rename(self.target)
+            _sync(self.target.parent)
         except OSError as error:
-            if replaced.exists():
+            if replaced.exists() and not self.target.exists():
                 replaced.rename(self.target)
             raise OutputError(f"{self.target}: cannot be written ({error.strerror}).") from error
         (self.target / LOCK).unlink(missing_ok=True)
@@ -268,8 +274,25 @@ def _empty(directory: Path, but: Collection[Path] = ()) -> None:
             path.unlink()
 
 
+def _sync_tree(directory: Path, but: Path) -> None:
+    """Wait until everything in a directory is on the disk."""
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if Path(folder, name) != but]
+        for name in files:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all, even if the power is cut: it is on the disk before it takes its name.
 
     Raises:
         OutputError: the file cannot be written.
@@ -277,6 +300,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        _sync(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
