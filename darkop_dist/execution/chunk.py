@@ -92,7 +92,14 @@ class ChunkResult:
 
 
 def attempt_chunk(
-    task: Task, processor: Any, *, copy: int = 0, suspected: bool = False, key: str = "", store: Path | None = None
+    task: Task,
+    processor: Any,
+    *,
+    copy: int = 0,
+    suspected: bool = False,
+    key: str = "",
+    store: Path | None = None,
+    seen: str = "",
 ) -> Attempt:
     """Read, select, score and fill one chunk, once.
 
@@ -103,6 +110,7 @@ def attempt_chunk(
         suspected: wrong bytes came from there before.
         key: of the result.
         store: where results are kept; None, or a directory that this worker does not see, to get it back instead.
+        seen: what the token of the store says, by which the worker knows that it sees that very directory.
 
     Raises:
         UserError: the values of the file cannot be used by this processor at all; no other try or copy would help.
@@ -110,11 +118,12 @@ def attempt_chunk(
     """
     keep_memory()
     chunk = _copy_of(task.chunk, copy)
-    if store is not None and ChunkStore(store).token.exists():
-        stored = ChunkStore(store).read("chunks", key)
+    place = None if store is None else ChunkStore(store)
+    if place is not None and place.is_seen(seen):
+        stored = place.read("chunks", key)
         if stored is not None:  # this worker took the place of one that died after it had kept the result
             return Attempt("done", stored.entry)
-        ChunkStore(store).note_running(worker_name(), key)
+        place.note_running(worker_name(), key)
     clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
     with recorded() as phases:
         try:
@@ -128,7 +137,7 @@ def attempt_chunk(
             failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
             return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
     done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
-    return _kept(Attempt("done", done), output, key, store)
+    return _kept(Attempt("done", done), output, key, place, seen)
 
 
 def empty_entry(task: Task) -> LedgerEntry:
@@ -158,16 +167,16 @@ def _copy_of(chunk: Chunk, copy: int) -> Chunk:
     return replace(chunk, path=chunk.replicas[copy - 1]) if copy else chunk
 
 
-def _kept(attempt: Attempt, output: Output, key: str, store: Path | None) -> Attempt:
+def _kept(attempt: Attempt, output: Output, key: str, store: ChunkStore | None, seen: str) -> Attempt:
     """Write the result to the store, or hand it back."""
     try:
         data = pack({"output": output, "entries": {attempt.entry.dataset: attempt.entry.entries}}).to_bytes()
     except UnpackableError:
         return replace(attempt, loose=output)
-    if store is None or not ChunkStore(store).token.exists():
+    if store is None or not store.is_seen(seen):
         return replace(attempt, data=data)
     try:
-        ChunkStore(store).write("chunks", key, entry_header(attempt.entry), data)
+        store.write("chunks", key, entry_header(attempt.entry), data)
     except StorageError as error:
         return Attempt("storage", replace(attempt.entry, status="failed", reason=str(error)))
     except OSError as error:

@@ -81,6 +81,25 @@ class ChunkStore:
         """The file by which a worker knows that it sees this directory."""
         return self.path / "seen"
 
+    def told(self) -> str:
+        """What the token says now: another text after every ``create``.
+
+        Raises:
+            OSError: there is no token.
+        """
+        return self.token.read_text()
+
+    def is_seen(self, told: str) -> bool:
+        """Whether this process sees the directory whose token says that, and not an older one of the same path.
+
+        Args:
+            told: what ``told`` gave in the driver; never true for an empty one.
+        """
+        try:
+            return bool(told) and self.told() == told
+        except OSError:
+            return False
+
     def create(self) -> None:
         """Make the directory.
 
