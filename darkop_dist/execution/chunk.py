@@ -137,7 +137,7 @@ def attempt_chunk(
             failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
             return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
     done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
-    return _kept(Attempt("done", done), output, key, place, seen)
+    return _timed(_kept(Attempt("done", done), output, key, place, seen), clock)
 
 
 def empty_entry(task: Task) -> LedgerEntry:
@@ -182,6 +182,13 @@ def _kept(attempt: Attempt, output: Output, key: str, store: ChunkStore | None, 
     except OSError as error:
         return Attempt("transient", replace(attempt.entry, status="failed", reason=reason(error)))
     return attempt
+
+
+def _timed(attempt: Attempt, clock: _Clock) -> Attempt:
+    """With the time that packing and writing the result took."""
+    wall_s = time.perf_counter() - clock.wall
+    keep_s, cpu_s = wall_s - attempt.entry.wall_s, time.thread_time() - clock.cpu
+    return replace(attempt, entry=replace(attempt.entry, wall_s=wall_s, cpu_s=cpu_s, keep_s=keep_s))
 
 
 def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
