@@ -27,7 +27,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -103,14 +104,20 @@ class PendingRun:
     earlier: RunDirectory | None = None
 
     def finish(self) -> RunDirectory:
-        """Move the run to its place, replacing what ``start_run`` was allowed to replace."""
+        """Move the run to its place, replacing what ``start_run`` was allowed to replace.
+
+        All of its files but the results of chunks, which carry their own checksums, are on the disk by then, and the
+        run that it replaces is removed only when the move is on the disk too: a power cut leaves one of them whole.
+        """
         replaced = _replaced(self.target)
-        if self.target.exists():
-            self.target.rename(replaced)
         try:
+            _sync_tree(self.run.path, but=self.run.chunks)
+            if self.target.exists():
+                self.target.rename(replaced)
             self.run.path.rename(self.target)
+            _sync(self.target.parent)
         except OSError as error:
-            if replaced.exists():
+            if replaced.exists() and not self.target.exists():
                 replaced.rename(self.target)
             raise OutputError(f"{self.target}: cannot be written ({error.strerror}).") from error
         (self.target / LOCK).unlink(missing_ok=True)
@@ -118,17 +125,22 @@ class PendingRun:
         shutil.rmtree(replaced, ignore_errors=True)
         return RunDirectory(self.target)
 
+    def set_aside(self) -> RunDirectory:
+        """Leave the run where it was written, with all of its files, until the next run of its name goes on with it."""
+        self.lock.close()
+        return self.run
+
     def abandon(self) -> bool:
         """Remove what was written, except for results of chunks, from which the run can be resumed.
 
         Returns:
             Whether something was kept.
         """
-        if self.lock.closed:  # the run is at its place, and what is written beside it now is another process's
+        if self.lock.closed:  # the run has been left, and what is written there now is another process's
             return False
         kept = has_results(self.run)
         if kept:
-            _empty(self.run.path, but=(self.run.chunks, self.run.checkpoint, self.run.training))
+            _empty(self.run.path, but=_lasting(self.run))
         else:
             shutil.rmtree(self.run.path, ignore_errors=True)
         self.lock.close()
@@ -165,9 +177,23 @@ def start_run(target: Path, *, force: bool, resume: bool = False) -> PendingRun:
         raise OutputError(
             f"{target}: an unfinished run is kept in {pending.path}. Go on with --resume, or begin anew with --force."
         )
-    if not resume:
-        _empty(pending.path)
+    _empty(pending.path, but=_lasting(pending) if resume else ())
     return PendingRun(pending, target, lock, RunDirectory(target) if resume and target.exists() else None)
+
+
+@contextmanager
+def written_alone(directory: Path) -> Iterator[None]:
+    """Make a directory and keep other processes from writing to it, as from the directory of a run, while this lasts.
+
+    Raises:
+        OutputError: another process writes to it, or it cannot be written.
+    """
+    lock = _locked(RunDirectory(directory), directory)
+    try:
+        yield
+    finally:
+        (directory / LOCK).unlink(missing_ok=True)
+        lock.close()
 
 
 def partial_run(target: Path) -> RunDirectory:
@@ -178,6 +204,11 @@ def partial_run(target: Path) -> RunDirectory:
 def has_results(run: RunDirectory) -> bool:
     """Whether a run directory holds the result of a chunk or of a training."""
     return run.training.exists() or any((run.chunks / "chunks").glob("*/[0-9a-f]*"))
+
+
+def _lasting(run: RunDirectory) -> tuple[Path, ...]:
+    """What a resume goes on with; all else is made again."""
+    return run.chunks, run.checkpoint, run.training
 
 
 def _replaced(target: Path) -> Path:
@@ -243,8 +274,25 @@ def _empty(directory: Path, but: Collection[Path] = ()) -> None:
             path.unlink()
 
 
+def _sync_tree(directory: Path, but: Path) -> None:
+    """Wait until everything in a directory is on the disk."""
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if Path(folder, name) != but]
+        for name in files:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all, even if the power is cut: it is on the disk before it takes its name.
 
     Raises:
         OutputError: the file cannot be written.
@@ -252,6 +300,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        _sync(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The run directory: whole or not at all, and nothing of the user's is ever replaced unasked."""
 
 import fcntl
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,57 @@ def test_a_training_is_kept_when_the_run_fails_in_its_first_chunk(tmp_path: Path
     resumed = start_run(tmp_path / "result", force=False, resume=True)
     assert resumed.run.training.exists()
     resumed.abandon()
+
+
+def test_a_run_that_was_set_aside_is_there_until_the_next_one_goes_on_with_it(tmp_path: Path) -> None:
+    pending = start_run(tmp_path / "result", force=False)
+    result = pending.run.chunks / "chunks" / "ab" / "ab00"
+    result.parent.mkdir(parents=True)
+    for file in (result, pending.run.ledger):
+        file.write_text("{}")
+    aside = pending.set_aside()
+    assert pending.abandon() is False
+    assert aside.ledger.exists()
+    resumed = start_run(tmp_path / "result", force=False, resume=True)
+    assert not aside.ledger.exists()
+    assert result.exists()
+    resumed.abandon()
+
+
+def test_a_power_cut_finds_the_old_run_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start_run(tmp_path / "result", force=False)
+    first.run.provenance.write_text("first")
+    first.finish()
+    second = start_run(tmp_path / "result", force=True)
+    for name in ("provenance.json", "report/index.html", "chunks/chunks/ab/ab00"):
+        (second.run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (second.run.path / name).write_text("second")
+    done: list[tuple[str, str]] = []
+    real_sync, real_rename, real_remove = os.fsync, Path.rename, shutil.rmtree
+
+    def sync(descriptor: int) -> None:
+        done.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        real_sync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(("rename", str(path)))
+        return real_rename(path, target)
+
+    def remove(path: Path, **options: Any) -> None:
+        done.append(("remove", str(path)))
+        real_remove(path, **options)
+
+    monkeypatch.setattr("os.fsync", sync)
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr("shutil.rmtree", remove)
+    second.finish()
+    partial = tmp_path / ".result.partial"
+    moved = done.index(("rename", str(partial)))
+    before = {path for what, path in done[:moved] if what == "sync"}
+    assert before >= {str(partial / name) for name in ("", "provenance.json", "report", "report/index.html")}
+    assert not any("chunks" in path for path in before)
+    removed = done.index(("remove", str(tmp_path / ".result.replaced")))
+    assert ("sync", str(tmp_path)) in done[moved:removed]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

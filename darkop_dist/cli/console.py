@@ -121,12 +121,12 @@ def bar_table(tallies: Sequence[Tally], now_s: float, width: int) -> Table:
     columns = {
         "chunks": [f"{t.done}/{t.chunks}" for t in tallies],
         "events/s": [_rate(t.events_per_s(now_s), "") for t in tallies],
-        "bytes/s": [_rate(t.bytes_per_s(now_s), "B") for t in tallies],
+        "covered": [_rate(t.bytes_per_s(now_s), "B/s") for t in tallies],
         "failed": [str(t.failed or "") for t in tallies],
         "retried": [str(t.retried or "") for t in tallies],
         "time left": [_time_left(t, now_s) for t in tallies],
     }
-    for gone in ("bytes/s", "retried", "events/s", "failed"):
+    for gone in ("covered", "retried", "events/s", "failed"):
         rest = width - sum(1 + max(map(len, (title, *cells))) for title, cells in columns.items())
         if rest >= ROOM_FOR_NAME_AND_BAR:
             break

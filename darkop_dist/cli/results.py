@@ -39,7 +39,7 @@ def limits(run: RunArgument, accept_loss: LossOption = None) -> None:
     from darkop_dist.stages.limits import write_limits
 
     context = _context(run)
-    context.ledger.require_closed(accept_loss or ())
+    context.require_closed(accept_loss or ())
     write_limits(context, accept_loss=accept_loss or ())
     print_headline(RunDirectory(run))
 
@@ -65,6 +65,11 @@ def ledger(
         found = load_ledger(_directory(run).require(RunDirectory(run).ledger, "darkop run"))
         planned: Mapping[str, int] = {}
         directory = RunDirectory(run)
+        aside = partial_run(run)
+        if aside.ledger.exists():
+            OUT.print(
+                f"a later run lost events and is kept in {aside.path}: darkop ledger shows that too", markup=False
+            )
     else:
         progress = read_progress(directory.chunks)
         found, planned = progress.ledger, progress.planned

@@ -21,7 +21,7 @@ class Tally:
         retried: chunks that needed more than one attempt and were then done.
         earlier: chunks whose results an earlier run had left; they count as done but not for the speed.
         events: events processed in this run.
-        bytes: size of the parts of files that were processed in this run.
+        bytes: size of the parts of files that were processed in this run, whatever columns of them were read.
         left: entries of which nothing is known yet.
         began_s: when the first chunk began, on the clock of the caller; None before.
         last_s: when the last chunk became known.
@@ -85,7 +85,7 @@ class Tally:
         return self.events / self.seconds(now_s) if self.seconds(now_s) > 0 else None
 
     def bytes_per_s(self, now_s: float) -> float | None:
-        """Bytes of files per second; None before the first, or where the sizes of the files are not known."""
+        """Bytes of files gone through per second, read or not; None before the first, or where no size is known."""
         return self.bytes / self.seconds(now_s) if self.bytes and self.seconds(now_s) > 0 else None
 
     def left_s(self, now_s: float) -> float | None:
@@ -110,7 +110,10 @@ class Tally:
         parts = [f"{chunks} chunks, {self.events} events in {spent} s"]
         rates = [
             short_number(rate, unit)
-            for rate, unit in ((self.events_per_s(now_s), " events/s"), (self.bytes_per_s(now_s), "B/s of files"))
+            for rate, unit in (
+                (self.events_per_s(now_s), " events/s"),
+                (self.bytes_per_s(now_s), "B/s of files covered"),
+            )
             if rate is not None
         ]
         parts += [", ".join(rates)] if rates else []

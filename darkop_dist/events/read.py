@@ -19,13 +19,13 @@ from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, InputValueError, UnreachableFileError
 from darkop_dist.events.files import OpenFile, collector_paused, open_file, opened_by_hand
-from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.identity import identity_size, root_identity
 from darkop_dist.events.nanoevents import build_events, source_of
 from darkop_dist.events.phases import READ, phase
-from darkop_dist.events.remote import fetch, is_remote, open_root
+from darkop_dist.events.remote import open_root
+from darkop_dist.events.tables import read_table
 
 REMOTE_PACKAGES = {"root": "fsspec-xrootd", "https": "aiohttp", "http": "aiohttp", "s3": "s3fs"}
-FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
 
 
 class OpenDataSchema(NanoAODSchema):  # type: ignore[misc]
@@ -45,8 +45,8 @@ class FileFacts:
         bytes: size of the file; 0 where it cannot be known.
         sum_weights: sum of the weights generated for the file, where the file says so; None for data.
         generated_events: number of events generated for the file, where the file says so.
-        identity: tells this file from every other: its size with the identifier that ROOT wrote into it, or with the
-            time of its last change.
+        identity: tells this file from every other, see ``darkop_dist.events.identity``: its size with the identifier
+            that ROOT wrote into it; for tables with the time of the last change, or the hash of what a server gave.
     """
 
     path: str
@@ -80,9 +80,10 @@ def _facts_of(path: str, record: DatasetRecord) -> FileFacts:
     if path.endswith(".root"):
         entries, sum_weights, generated, identity = _inspect_root(path, record)
     else:
-        table = _read_table(path)
-        entries, generated, identity = len(table), None, local_identity(path)
-        sum_weights = _file_constant(path, table, record)
+        with translated_errors(path, record.tree):
+            table = read_table(path)
+        entries, generated, identity = len(table.frame), None, table.identity
+        sum_weights = _file_constant(path, table.frame, record)
     if entries == 0 and not record.allow_empty:
         what = f"the tree {record.tree!r} is empty" if path.endswith(".root") else "holds no rows"
         raise InputFileError(
@@ -116,7 +117,7 @@ def open_events(
 
     Returns:
         NanoEvents with the metadata ``dataset``, ``filename``, ``file_label``, ``entrystart``, ``entrystop`` and
-        ``is_data``.
+        ``is_data``; for tables also ``identity``, of the file that was read.
 
     Raises:
         InputFileError: the file is missing, truncated or corrupt, or has no tree of that name.
@@ -141,8 +142,9 @@ def open_events(
                 metadata["entrystop"] = stop if stop is not None else entries
                 schema = OpenDataSchema if record.format == "nanoaod" else BaseSchema
                 return build_events(opened, record.tree, schema, first, last, metadata)
-        table = _read_table(path).iloc[start:stop]
-        metadata["entrystop"] = (start or 0) + len(table)
+        whole = read_table(path)
+        table = whole.frame.iloc[start:stop]
+        metadata |= {"entrystop": (start or 0) + len(table), "identity": whole.identity}
         columns = {name: ak.Array(table[name].to_numpy()) for name in table.columns}
         source = SimplePreloadedColumnSource(columns, uuid.uuid4(), len(table), object_path="/Events")
         return NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=metadata).events()
@@ -269,20 +271,6 @@ def _one_number(path: str, column: str, values: npt.NDArray[np.floating]) -> flo
             "Correct weights.sum_weights of the dataset, or do not join files with different sums",
         )
     return float(values[0])
-
-
-def _read_table(path: str) -> Any:
-    import pandas as pd
-
-    with translated_errors(path, "Events"):
-        if not path.endswith(FLAT_SUFFIXES):
-            raise InputFileError(path, "is of a kind that is not read", f"Use one of {', '.join(FLAT_SUFFIXES)}.")
-        source = fetch(path) if is_remote(path) else path
-        table = pd.read_csv(source) if path.endswith(".csv") else pd.read_parquet(source)
-    words = [str(name) for name in table.columns if table[name].dtype.kind not in "iufb" and len(table)]
-    if words:
-        raise InputFileError(path, f"column {words[0]} holds text, not numbers", "Correct the file.")
-    return table
 
 
 def _first_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from darkop_dist.errors import (
     UnreachableFileError,
 )
 from darkop_dist.events.files import forget, open_file
-from darkop_dist.events.identity import identity_size, local_identity, root_identity
+from darkop_dist.events.identity import identity_size, may_be_copies, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
 from darkop_dist.events.weights import generator_weights
@@ -92,7 +92,14 @@ class ChunkResult:
 
 
 def attempt_chunk(
-    task: Task, processor: Any, *, copy: int = 0, suspected: bool = False, key: str = "", store: Path | None = None
+    task: Task,
+    processor: Any,
+    *,
+    copy: int = 0,
+    suspected: bool = False,
+    key: str = "",
+    store: Path | None = None,
+    seen: str = "",
 ) -> Attempt:
     """Read, select, score and fill one chunk, once.
 
@@ -103,6 +110,7 @@ def attempt_chunk(
         suspected: wrong bytes came from there before.
         key: of the result.
         store: where results are kept; None, or a directory that this worker does not see, to get it back instead.
+        seen: what the token of the store says, by which the worker knows that it sees that very directory.
 
     Raises:
         UserError: the values of the file cannot be used by this processor at all; no other try or copy would help.
@@ -110,11 +118,12 @@ def attempt_chunk(
     """
     keep_memory()
     chunk = _copy_of(task.chunk, copy)
-    if store is not None and ChunkStore(store).token.exists():
-        stored = ChunkStore(store).read("chunks", key)
+    place = None if store is None else ChunkStore(store)
+    if place is not None and place.is_seen(seen):
+        stored = place.read("chunks", key)
         if stored is not None:  # this worker took the place of one that died after it had kept the result
             return Attempt("done", stored.entry)
-        ChunkStore(store).note_running(worker_name(), key)
+        place.note_running(worker_name(), key)
     clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
     with recorded() as phases:
         try:
@@ -128,7 +137,7 @@ def attempt_chunk(
             failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
             return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
     done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
-    return _kept(Attempt("done", done), output, key, store)
+    return _timed(_kept(Attempt("done", done), output, key, place, seen), clock)
 
 
 def empty_entry(task: Task) -> LedgerEntry:
@@ -158,21 +167,28 @@ def _copy_of(chunk: Chunk, copy: int) -> Chunk:
     return replace(chunk, path=chunk.replicas[copy - 1]) if copy else chunk
 
 
-def _kept(attempt: Attempt, output: Output, key: str, store: Path | None) -> Attempt:
+def _kept(attempt: Attempt, output: Output, key: str, store: ChunkStore | None, seen: str) -> Attempt:
     """Write the result to the store, or hand it back."""
     try:
         data = pack({"output": output, "entries": {attempt.entry.dataset: attempt.entry.entries}}).to_bytes()
     except UnpackableError:
         return replace(attempt, loose=output)
-    if store is None or not ChunkStore(store).token.exists():
+    if store is None or not store.is_seen(seen):
         return replace(attempt, data=data)
     try:
-        ChunkStore(store).write("chunks", key, entry_header(attempt.entry), data)
+        store.write("chunks", key, entry_header(attempt.entry), data)
     except StorageError as error:
         return Attempt("storage", replace(attempt.entry, status="failed", reason=str(error)))
     except OSError as error:
         return Attempt("transient", replace(attempt.entry, status="failed", reason=reason(error)))
     return attempt
+
+
+def _timed(attempt: Attempt, clock: _Clock) -> Attempt:
+    """With the time that packing and writing the result took."""
+    wall_s = time.perf_counter() - clock.wall
+    keep_s, cpu_s = wall_s - attempt.entry.wall_s, time.thread_time() - clock.cpu
+    return replace(attempt, entry=replace(attempt.entry, wall_s=wall_s, cpu_s=cpu_s, keep_s=keep_s))
 
 
 def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
@@ -205,24 +221,37 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
 
 def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
-        file = open_file(chunk.path).directory if chunk.path.endswith(".root") else None
-        _require_identity(task, chunk, root_identity(file) if file is not None else local_identity(chunk.path))
+        file = _held_file(chunk) if chunk.path.endswith(".root") else None
+        if file is not None:
+            _require_identity(task, chunk, root_identity(file))
         if isinstance(processor, ForeignProcessor):
             return processor.open_events(file, chunk, task.record)
         events = open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
+        if file is None:
+            _require_identity(task, chunk, events.metadata["identity"])
     if len(events) != chunk.stop - chunk.start:
         told = f"gives {len(events)} entries where {chunk.stop - chunk.start} were planned"
         raise DamagedFileError(chunk.path, told, "Run again, or remove this replica from the record.")
     return events
 
 
+def _held_file(chunk: Chunk) -> Any:
+    """The ROOT file, opened anew if it is not the one that this process held: a remote one may have changed since."""
+    file = open_file(chunk.path).directory
+    if chunk.identity and root_identity(file) != chunk.identity:
+        forget(chunk.path)
+        file = open_file(chunk.path).directory
+    return file
+
+
 def _require_identity(task: Task, chunk: Chunk, found: str) -> None:
     """Refuse a file that is not the one that was planned: a replica of another size, or a file that has changed."""
-    if not chunk.identity or not found or found == chunk.identity:
+    if not chunk.identity or found == chunk.identity:
         return
     size, planned = identity_size(found), identity_size(chunk.identity)
-    if size == planned and not chunk.path.endswith(".root") and chunk.path != task.chunk.path:
-        return  # a copy of a table has another time of change
+    is_replica = not chunk.path.endswith(".root") and chunk.path != task.chunk.path
+    if is_replica and may_be_copies(found, chunk.identity):
+        return
     what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
     raise DamagedFileError(chunk.path, what, "Run again, or remove this replica from the record.")
 

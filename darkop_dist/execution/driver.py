@@ -1,8 +1,9 @@
 """The driver: hands out chunks, tries again what may succeed, merges what is done, and accounts for everything.
 
 A chunk is tried again after an error of input, a time-out or the death of its worker: after a pause that doubles, on
-another worker, and from another address of its file if there is one. What is damaged is not read again from the same
-address. Only then is the chunk given up, with all reasons. A bug of the processor stops the run at once.
+another worker, and from another address of its file if there is one; every address is tried at least once. What is
+damaged is not read again from the same address. Only then is the chunk given up, with all reasons. A bug of the
+processor stops the run at once.
 """
 
 from __future__ import annotations
@@ -92,12 +93,12 @@ class Driver:
         Args:
             tasks: one per chunk, in the order of the plan.
             backend: carries out the calls.
-            store: where results are kept.
+            store: where results are kept; it has been created.
             run_digest: what all results depend on.
             merge_mb: most megabytes of results that a merge holds.
         """
         self._tasks, self._backend, self._store, self._digest = tasks, backend, store, run_digest
-        self._merge_mb = merge_mb
+        self._merge_mb, self._seen = merge_mb, store.told()
         self._tree = MergeTree(len(tasks))
         self._places = {task.chunk.index: place for place, task in enumerate(tasks)}
         self._entries: list[LedgerEntry | None] = [None] * len(tasks)
@@ -192,10 +193,10 @@ class Driver:
         token = next(self._numbers)
         self._in_flight[token] = work
         if isinstance(work, _MergeWork):
-            self._backend.submit(Call(token, run_merge, (work.job, self._store.path, self._merge_mb)))
+            self._backend.submit(Call(token, run_merge, (work.job, self._store.path, self._merge_mb, self._seen)))
             return
         store = self._store.path if self._backend.shared else None
-        arguments = (work.task, work.copy, work.copy in work.suspects, work.key, store)
+        arguments = (work.task, work.copy, work.copy in work.suspects, work.key, store, self._seen)
         self._backend.submit(Call(token, run_chunk, arguments, frozenset(work.avoid), work.key))
 
     def _later(self, work: _Work | _MergeWork, tries: int, wait_s: float | None = None) -> None:
@@ -252,8 +253,9 @@ class Driver:
             raise StorageError(
                 f"{why}. {done} of {len(self._tasks)} chunks are kept: make room and run again with --resume."
             )
-        if good and (kind in ("damaged", "missing") or tries <= work.task.retries):
-            later = [copy for copy in good if copy > work.copy]
+        later = [copy for copy in good if copy > work.copy]
+        untried = kind == "transient" and len(work.reasons) < work.copies and bool(later)
+        if good and (kind in ("damaged", "missing") or untried or tries <= work.task.retries):
             work.copy = later[0] if later else good[0]
             self._later(work, sum(work.tries.values()), wait_s)
             return
@@ -383,14 +385,22 @@ def _sharing(entry: LedgerEntry) -> LedgerEntry:
     )
 
 
-def run_chunk(processor: Any, task: Task, copy: int, suspected: bool, key: str, store: Path | None) -> Attempt:  # noqa: FBT001
+def run_chunk(
+    processor: Any,
+    task: Task,
+    copy: int,
+    suspected: bool,  # noqa: FBT001
+    key: str,
+    store: Path | None,
+    seen: str,
+) -> Attempt:
     """Runs in a worker: one try at one chunk."""
-    return attempt_chunk(task, processor, copy=copy, suspected=suspected, key=key, store=store)
+    return attempt_chunk(task, processor, copy=copy, suspected=suspected, key=key, store=store, seen=seen)
 
 
-def run_merge(_processor: Any, job: MergeJob, store: Path, most_mb: int) -> Merged | None:
+def run_merge(_processor: Any, job: MergeJob, store: Path, most_mb: int, seen: str) -> Merged | None:
     """Runs in a worker: one merge; None if this worker does not see the store."""
-    return merge_results(job, store, most_mb) if ChunkStore(store).token.exists() else None
+    return merge_results(job, store, most_mb) if ChunkStore(store).is_seen(seen) else None
 
 
 def _translated(error: BaseException) -> BaseException:

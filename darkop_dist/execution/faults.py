@@ -23,7 +23,7 @@ from darkop_dist.events.remote import GONE, REFUSED, is_remote
 Kind = Literal["transient", "damaged", "missing", "storage", "memory", "bug"]
 
 READERS = {"uproot", "fsspec", "aiohttp", "fsspec_xrootd", "XRootD", "s3fs", "gcsfs", "pyarrow"}
-OWN_READERS = tuple(f"darkop_dist.events.{name}" for name in ("read", "remote", "baskets", "files", "source"))
+OWN_READERS = tuple(f"darkop_dist.events.{name}" for name in ("read", "remote", "tables", "baskets", "files", "source"))
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 WRONG_BYTES = {errno.EINVAL, errno.EOVERFLOW}

@@ -42,6 +42,8 @@ class LedgerEntry:
         read_s: seconds of ``wall_s`` that went into reading.
         score_s: seconds of ``wall_s`` that went into waiting for scores.
         replica_of: the file as it was planned, where ``file`` is another copy of it; empty otherwise.
+        keep_s: seconds of ``wall_s`` that went into packing and writing the result; without the writing where the
+            result was taken over from an earlier run.
     """
 
     index: int
@@ -65,6 +67,7 @@ class LedgerEntry:
     read_s: float = 0.0
     score_s: float = 0.0
     replica_of: str = ""
+    keep_s: float = 0.0
 
     @property
     def planned_file(self) -> str:

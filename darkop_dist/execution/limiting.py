@@ -67,6 +67,13 @@ def _shares(timeline: Timeline) -> tuple[_Share, ...]:
             "a faster scorer, or more of them, would help most",
         ),
         _Share(
+            total.keep_s,
+            "went into packing and writing results",
+            "packing and writing results",
+            "a faster disk under the output directory, fewer or coarser histograms, or larger chunks "
+            "(execution.chunk_events), would help most",
+        ),
+        _Share(
             total.merge_s,
             "went into merging results",
             "merging",
@@ -160,7 +167,7 @@ def _cores_busy(timeline: Timeline) -> float | None:
     is said where it weighs.
     """
     total = timeline.total
-    busy_s = total.read_s + total.compute_s
+    busy_s = total.read_s + total.compute_s + total.keep_s
     if not timeline.cpu_s or total.score_s > LITTLE_SCORING * busy_s:
         return None
     return min(timeline.cpu_s / busy_s, 1.0)
@@ -168,7 +175,7 @@ def _cores_busy(timeline: Timeline) -> float | None:
 
 def _chunk_s(timeline: Timeline) -> float:
     total = timeline.total
-    return (total.read_s + total.compute_s + total.score_s) / timeline.chunks if timeline.chunks else 0.0
+    return (total.read_s + total.compute_s + total.score_s + total.keep_s) / timeline.chunks if timeline.chunks else 0.0
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from darkop_dist.execution.execute import Watch, execute
 from darkop_dist.execution.filesets import files_of, plan_fileset
 from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.ledger import Ledger
+from darkop_dist.runs import written_alone
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def run_processor(
         chunk_events: most events of a chunk, where the fileset gives no steps.
         retries: how often a chunk is tried again when that may help.
         resume: a directory for the results of chunks; those that are there from before and still hold are taken up.
+            One process at a time writes to it.
         accept_loss: datasets whose lost events are accepted.
         client: a Dask client to use instead of ``where``; it is not closed.
 
     Raises:
-        UserError: the fileset or a file cannot be used.
+        UserError: the fileset or a file cannot be used, or another process writes to ``resume``.
         ChunkError: the processor failed, with the chunk that shows it.
         LedgerError: events were lost that are not accepted; its ``partial`` is the result without them.
         RunError: the cluster was lost.
@@ -72,10 +75,12 @@ def run_processor(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputValueError(str(first["loc"][0]), first["msg"], f"Found {first['input']!r}") from error
-    files, metadata = files_of(fileset, treename)
-    tasks = plan_fileset(files, settings)
-    foreign = ForeignProcessor(processor, schema, metadata)
-    result = run_foreign(tasks, foreign, settings, store=None if resume is None else Path(resume), client=client)
+    store = None if resume is None else Path(resume)
+    with nullcontext() if store is None else written_alone(store):
+        files, metadata = files_of(fileset, treename)
+        tasks = plan_fileset(files, settings)
+        foreign = ForeignProcessor(processor, schema, metadata)
+        result = run_foreign(tasks, foreign, settings, store=store, client=client)
     try:
         result.ledger.require_closed(accept_loss)
     except LedgerError as error:

@@ -9,6 +9,11 @@ running/WORKER-THREAD  the key of the chunk that this thread of this worker bega
 
 A result is the bytes ``DKRESULT1``, the length of a JSON header in eight bytes, the header, the packed output, and the
 SHA-256 of all that. A file that does not match its hash counts as absent, and its chunk is processed again.
+
+Results are not forced to the disk one by one: after a power cut some of the last ones may be empty under their names,
+which their hashes show. Waiting for the disk took 3 ms more for a result of 60 kB, 5 to 9 ms for one of 1 MB (ext4 on a
+virtual disk), in every chunk and every merge; making the last ones again costs less. What a run ends with is forced to
+the disk, see ``darkop_dist.runs``.
 """
 
 from __future__ import annotations
@@ -75,6 +80,25 @@ class ChunkStore:
     def token(self) -> Path:
         """The file by which a worker knows that it sees this directory."""
         return self.path / "seen"
+
+    def told(self) -> str:
+        """What the token says now: another text after every ``create``.
+
+        Raises:
+            OSError: there is no token.
+        """
+        return self.token.read_text()
+
+    def is_seen(self, told: str) -> bool:
+        """Whether this process sees the directory whose token says that, and not an older one of the same path.
+
+        Args:
+            told: what ``told`` gave in the driver; never true for an empty one.
+        """
+        try:
+            return bool(told) and self.told() == told
+        except OSError:
+            return False
 
     def create(self) -> None:
         """Make the directory.

@@ -1,4 +1,4 @@
-"""Where the workers' time went: reading, computing, waiting for scores, merging, or nothing."""
+"""Where the workers' time went: reading, computing, waiting for scores, keeping results, merging, or nothing."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ class Span:
         score_s: seconds of waiting for scores.
         merge_s: seconds of merging.
         failed: the chunk was given up.
+        keep_s: seconds of packing and writing the result of the chunk.
     """
 
     start_s: float
@@ -81,11 +82,12 @@ class Span:
     score_s: float = 0.0
     merge_s: float = 0.0
     failed: bool = False
+    keep_s: float = 0.0
 
     @property
     def wall_s(self) -> float:
         """Seconds on the clock."""
-        return self.read_s + self.compute_s + self.score_s + self.merge_s
+        return self.read_s + self.compute_s + self.score_s + self.merge_s + self.keep_s
 
     @property
     def stop_s(self) -> float:
@@ -106,6 +108,7 @@ class WorkerTime:
         driver_merge_s: idle later on while the driver merged.
         waiting_s: idle between chunks otherwise.
         finished_s: idle after the last chunk otherwise.
+        keep_s: packing and writing the results of chunks.
     """
 
     read_s: float = 0.0
@@ -116,6 +119,7 @@ class WorkerTime:
     driver_merge_s: float = 0.0
     waiting_s: float = 0.0
     finished_s: float = 0.0
+    keep_s: float = 0.0
 
     @property
     def idle_s(self) -> float:
@@ -125,7 +129,7 @@ class WorkerTime:
     @property
     def all_s(self) -> float:
         """All seconds."""
-        return self.read_s + self.compute_s + self.score_s + self.merge_s + self.idle_s
+        return self.read_s + self.compute_s + self.score_s + self.merge_s + self.keep_s + self.idle_s
 
 
 @dataclass(frozen=True)
@@ -205,11 +209,13 @@ def _was_tried(entry: LedgerEntry, driver: str) -> bool:
 def _chunk_span(entry: LedgerEntry, began_s: float) -> Span:
     read_s = min(entry.read_s, entry.wall_s)
     score_s = min(entry.score_s, entry.wall_s - read_s)
+    keep_s = min(entry.keep_s, entry.wall_s - read_s - score_s)
     return Span(
         start_s=max(entry.started_s - began_s, 0.0),
         read_s=read_s,
-        compute_s=entry.wall_s - read_s - score_s,
+        compute_s=entry.wall_s - read_s - score_s - keep_s,
         score_s=score_s,
+        keep_s=keep_s,
         failed=entry.status == "failed",
     )
 
@@ -266,6 +272,7 @@ def _time_of(lane: Sequence[Span], wall_s: float, merging: Sequence[tuple[float,
         compute_s=sum(span.compute_s for span in lane),
         score_s=sum(span.score_s for span in lane),
         merge_s=sum(span.merge_s for span in lane),
+        keep_s=sum(span.keep_s for span in lane),
         starting_s=lane[0].start_s,
         driver_merge_s=driver + merged,
         waiting_s=waiting,

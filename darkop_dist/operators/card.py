@@ -83,6 +83,7 @@ class TrainedOn(BaseModel):
         settings: settings of the training.
         seconds: duration of the training.
         losses: how the training went.
+        lost: what could not be read of the datasets, in words; empty if nothing was lost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,6 +97,7 @@ class TrainedOn(BaseModel):
     settings: dict[str, JsonValue]
     seconds: float
     losses: Losses
+    lost: tuple[str, ...] = ()
 
 
 class Auc(BaseModel):

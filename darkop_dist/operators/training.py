@@ -33,10 +33,12 @@ class Provenance:
     Attributes:
         datasets: names of the datasets.
         selection: the selection that the events passed.
+        lost: what could not be read of them, in words.
     """
 
     datasets: tuple[str, ...]
     selection: str
+    lost: tuple[str, ...] = ()
 
 
 def train_cylinder(
@@ -201,6 +203,7 @@ def _finish(
                 settings=training,
                 seconds=seconds,
                 losses=made.losses,
+                lost=provenance.lost,
             ),
             approximations=made.approximations,
             created_with=_versions(),

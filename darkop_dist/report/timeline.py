@@ -1,4 +1,4 @@
-"""What every worker did when: reading, computing, waiting for scores and merging on one time axis."""
+"""What every worker did when: reading, computing, waiting for scores, writing and merging on one time axis."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ PHASES = {
     "read_s": ("Reading", "#3f90da"),
     "compute_s": ("Computing", "#ffa90e"),
     "score_s": ("Waiting for scores", "#832db6"),
+    "keep_s": ("Writing results", "#92dadd"),
     "merge_s": ("Merging", "#5b6670"),
 }
-"""From Petroff's colours; lightness falls in this order too, so the phases stay apart in print without colour."""
+"""From Petroff's colours; neighbours differ in lightness too, so the phases stay apart in print without colour."""
 
 DRAWN_IN_TURN = "Within a chunk the phases alternate; they are drawn one after the other."
 FAILED = ("Given up", "#bd1f01")
@@ -60,7 +61,7 @@ def timeline_figure(timeline: Timeline) -> Figure | None:
         scale, unit = _unit(timeline.wall_s)
         axes.set_xlim(0.0, timeline.wall_s / scale)
         axes.set_xlabel(f"Time since the pass over the events began [{unit}]")
-        figure.legend(handles=_handles(timeline), loc="outside upper left", ncols=6, columnspacing=1.2)
+        figure.legend(handles=_handles(timeline), loc="outside upper left", ncols=7, columnspacing=1.2)
     return figure
 
 

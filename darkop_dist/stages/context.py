@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +13,11 @@ from darkop_dist.config import DatasetRecord, Document, luminosity_ifb
 from darkop_dist.errors import InputFileError
 from darkop_dist.execution import Ledger, load_ledger
 from darkop_dist.histograms import HistogramSet, load_histograms
+from darkop_dist.operators import Card, find_checkpoint, load_checkpoint
 from darkop_dist.runs import RunDirectory, read_json, write_json
 from darkop_dist.stages.run_events import CUTFLOW_SCHEMA, normalisation_scales
 from darkop_dist.stages.search import Search
+from darkop_dist.stages.training_record import require_whole_training
 
 SCHEMA = "darkop.document/1"
 
@@ -63,6 +66,33 @@ class RunContext:
         names = self.document.limits.signal if self.document.limits else ()
         found = [r.sample_name for r in self.records if r.name in names or r.sample_name in names]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def operator_card(self) -> Card | None:
+        """The card of the operator that scored the events; None without one.
+
+        Raises:
+            InputFileError: the checkpoint is not there any more.
+        """
+        operator = self.document.operator
+        if operator is None:
+            return None
+        place = self.run.checkpoint if operator.checkpoint is None else operator.checkpoint
+        return load_checkpoint(find_checkpoint(place)).card
+
+    def require_closed(self, accepted: Iterable[str] = ()) -> None:
+        """Refuse to go on with events missing, in the pass over the events or in the training before it.
+
+        Args:
+            accepted: datasets whose loss the user accepts by name.
+
+        Raises:
+            UnknownNameError: an accepted name is no dataset of the run.
+            LedgerError: names each dataset that is not whole, what it lost and why.
+        """
+        accepted = tuple(accepted)
+        self.ledger.require_closed(accepted)
+        require_whole_training(self.run, accepted)
 
     def role(self, record: DatasetRecord) -> Any:
         """``data``, ``signal`` or ``background``."""
@@ -115,3 +145,9 @@ def load_context(run: RunDirectory) -> RunContext:
         scales=scales,
         thresholds=thresholds,
     )
+
+
+def training_losses(context: RunContext) -> tuple[str, ...]:
+    """A sentence for each dataset of which the training of the operator lost something."""
+    card = context.operator_card
+    return tuple(f"the operator was trained without {lost}" for lost in card.trained_on.lost) if card else ()

@@ -23,6 +23,7 @@ from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.processor import run_foreign
 from darkop_dist.runs import PendingRun, RunDirectory
 from darkop_dist.stages.context import save_document
+from darkop_dist.stages.open_run import put_open_run
 from darkop_dist.stages.output_file import write_output
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.search import Say, Search, find_files, is_search, load_class
@@ -112,11 +113,12 @@ def run_foreign_document(request: Any, pending: PendingRun, monitor: Any) -> Run
     for left_out in write_output(run.path, result.output, result.ledger.digest):
         monitor.say(f"not written, since it is neither histogram, number, text nor column: {left_out}")
     write_provenance(ready.search, run, stopwatch, fingerprint=None, arguments=request.arguments)
-    finished = pending.finish()
     try:
         result.ledger.require_closed(request.accept_loss)
     except LedgerError as error:
-        raise LedgerError(f"{error}\nWhat was processed is kept in {finished.path}.") from error
+        _, where = put_open_run(pending, result.ledger)
+        raise LedgerError(f"{error}\n{where}") from error
+    finished = pending.finish()
     monitor.say(NEEDS_SEARCH)
     return finished
 

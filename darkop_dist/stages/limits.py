@@ -11,7 +11,7 @@ from darkop_dist.config import Limits
 from darkop_dist.errors import InputValueError, StatisticsError, UnknownNameError
 from darkop_dist.limits import FitSample, LimitsFile, SignalResult, build_workspace, fit, upper_limit
 from darkop_dist.runs import RunDirectory
-from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.context import RunContext, training_losses
 
 LUMINOSITY = "luminosity"
 TOY_SEED = 20_260_101
@@ -36,7 +36,7 @@ def write_limits(context: RunContext, *, accept_loss: Sequence[str] = ()) -> Lim
     section = context.document.limits
     if section is None:
         return None
-    context.ledger.require_closed(accept_loss)
+    context.require_closed(accept_loss)
     samples = fit_samples(context)
     results = []
     for signal in context.signals:
@@ -116,7 +116,7 @@ def _result_of(context: RunContext, section: Limits, samples: Sequence[FitSample
         include_overflow=section.include_overflow,
         name=context.document.name,
     )
-    notes = (*absent, *_training_note(context, observable), *workspace.notes)
+    notes = (*absent, *_training_notes(context, observable), *workspace.notes)
     workspace.save(workspace_path(context, signal))
     members = [record for record in context.records if record.sample_name == signal]
     cross_section = sum(r.xsec_pb * r.k_factor for r in members if r.xsec_pb is not None)
@@ -155,12 +155,15 @@ def _varied(context: RunContext, observable: str) -> tuple[tuple[str, ...], tupl
     return varied, absent
 
 
-def _training_note(context: RunContext, observable: str) -> tuple[str, ...]:
+def _training_notes(context: RunContext, observable: str) -> tuple[str, ...]:
     operator = context.document.operator
-    if observable != "score" or operator is None or operator.train is None:
+    if operator is None:
         return ()
+    notes = training_losses(context)
+    if observable != "score" or operator.train is None:
+        return notes
     names = ", ".join(operator.train.datasets)
-    return (f"the score is fitted, and its templates of {names} hold the events that trained the operator",)
+    return (*notes, f"the score is fitted, and its templates of {names} hold the events that trained the operator")
 
 
 def _normalisation(context: RunContext, section: Limits, signal: str) -> dict[str, tuple[float, float]]:

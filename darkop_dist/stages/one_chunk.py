@@ -15,7 +15,7 @@ from darkop_dist.stages.foreign import is_foreign, prepare_foreign
 from darkop_dist.stages.pipeline import Request, Silent, operator_of, output_of
 from darkop_dist.stages.run_events import plan_tasks
 from darkop_dist.stages.search import prepare_search
-from darkop_dist.stages.train import is_trained, search_settings
+from darkop_dist.stages.settings import search_settings
 
 
 def rerun_chunk(document: Path, index: int, *, output: Path | None = None) -> LedgerEntry:
@@ -35,9 +35,9 @@ def rerun_chunk(document: Path, index: int, *, output: Path | None = None) -> Le
         return _attempt(_chosen(ready.tasks, index), ready.processor)
     search = prepare_search(document)
     target = output_of(Request(document, output))
-    runs = [run for run in (partial_run(target), RunDirectory(target)) if run.path.is_dir() and is_trained(search, run)]
+    earlier = (partial_run(target), RunDirectory(target))
     with tempfile.TemporaryDirectory() as folder:
-        scorer = operator_of(search, RunDirectory(Path(folder)), Silent(), runs[0] if runs else None)
+        scorer = operator_of(search, RunDirectory(Path(folder)), Silent(), earlier)
         tasks = plan_tasks(search, scorer.fingerprint if scorer else None)
         task = _chosen(tasks, index)
         processor: Any = search.processor(search_settings(search), scorer)

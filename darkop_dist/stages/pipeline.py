@@ -20,11 +20,13 @@ from darkop_dist.stages.calibrate import calibrate_run, write_displays
 from darkop_dist.stages.context import load_context, save_document
 from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
+from darkop_dist.stages.open_run import put_open_run
 from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
-from darkop_dist.stages.train import is_trained, note_training, train_operator
+from darkop_dist.stages.train import train_operator
+from darkop_dist.stages.training_record import is_trained, note_training, plan_training, require_whole_training
 
 KEPT = "what was processed is kept: darkop run --resume goes on with it, --force begins anew"
 
@@ -86,7 +88,8 @@ class Request:
 def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory:
     """Run a search from its document to its page.
 
-    The result appears at its place when it is whole, and not at all if a stage fails.
+    The result appears at its place when it is whole, and not at all if a stage fails. A run that lost events takes the
+    place of no other that holds more.
 
     Args:
         request: what to run.
@@ -113,7 +116,7 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             save_document(search, pending.run)
         run = pending.run
         with stopwatch.stage("operator"):
-            scorer = operator_of(search, run, watch, pending.earlier)
+            scorer = operator_of(search, run, watch, [pending.earlier] if pending.earlier else ())
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
             whom = Watch(watch.say, watch.processed, watch.dashboard)
@@ -121,15 +124,16 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
         fingerprint = scorer.fingerprint if scorer else None
         try:
             result.ledger.require_closed(request.accept_loss)
+            require_whole_training(run, request.accept_loss)
         except LedgerError as error:
             write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
             with suppress(
                 DarkopError
             ):  # the page shows what was lost and where the time went; the loss is what is said
                 write_report(load_context(run))
-            kept = pending.finish().path
+            kept, where = put_open_run(pending, result.ledger)
             raise LedgerError(
-                f"{error}\nThe events that were processed are kept in {kept}. Once the loss is accepted: "
+                f"{error}\n{where} Once the loss is accepted: "
                 f"darkop calibrate {kept}, darkop limits {kept} --accept-loss DATASET, darkop report {kept}"
             ) from error
         after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)
@@ -155,7 +159,7 @@ def after_events(
 ) -> None:
     """The stages after the pass over the events; each reads the run directory alone."""
     context = load_context(run)
-    context.ledger.require_closed(accept_loss)
+    context.require_closed(accept_loss)
     with stopwatch.stage("calibrate"):
         calibrate_run(context)
         if context.histograms.score_counts is not None:
@@ -170,32 +174,42 @@ def after_events(
 
 
 def operator_of(
-    search: Search, run: RunDirectory, watch: Monitor, earlier: RunDirectory | None = None
+    search: Search, run: RunDirectory, watch: Monitor, earlier: Sequence[RunDirectory] = ()
 ) -> Scorer | None:
     """The scorer that the document asks for, trained first if it says so; None without one.
 
     A training that an unfinished or earlier run has done is not done again if nothing that it depends on has changed.
     """
     operator = search.document.operator
+    if operator is None or operator.checkpoint is not None:
+        _forget_training(run)
     if operator is None:
         return None
     if operator.checkpoint is not None:
         return resolve(operator.checkpoint, operator.serve)
-    for place in (run, earlier):
-        if place is not None and is_trained(search, place):
+    plan = plan_training(search)
+    for place in (run, *earlier):
+        if is_trained(plan, place):
             if place is not run:
-                run.training.unlink(missing_ok=True)
-                shutil.rmtree(run.checkpoint, ignore_errors=True)  # of a run that was killed, or of another training
+                _forget_training(run)
                 shutil.copytree(place.checkpoint, run.checkpoint)
                 shutil.copy(place.training, run.training)
             return resolve(run.checkpoint, operator.serve)
     run.training.unlink(missing_ok=True)  # it must not vouch for a checkpoint that it did not see
-    trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say)
-    note_training(search, run)
+    trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say, plan=plan)
+    note_training(trained.record, run)
     return resolve(trained.directory, operator.serve)
 
 
+def _forget_training(run: RunDirectory) -> None:
+    """Remove the training of a run that was killed, or of another document."""
+    run.training.unlink(missing_ok=True)
+    shutil.rmtree(run.checkpoint, ignore_errors=True)
+
+
 def _with_debugger(error: ChunkError, request: Request) -> ChunkError:
+    if error.index < 0:  # it is no chunk of the pass over the events
+        return error
     words = ["darkop", "chunk", str(request.document), str(error.index), "--debug"]
     command = shlex.join(words + (["--output", str(request.output)] if request.output else []))
     return ChunkError(f"{error.problem}Rerun just this chunk here, under a debugger: {command}", error.index)

@@ -18,13 +18,12 @@ from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
-from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
 from darkop_dist.report import content, page
 from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
-from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.context import RunContext, training_losses
 from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
 from darkop_dist.stages.run_events import data_fraction
 
@@ -88,10 +87,9 @@ def _facts(context: RunContext) -> dict[str, str]:
 
 
 def _areas(context: RunContext) -> str:
-    operator = context.document.operator
-    place = context.run.checkpoint if operator is None or operator.checkpoint is None else operator.checkpoint
-    card = load_checkpoint(find_checkpoint(place)).card
-    found = [f"{auc.value:.3f} ± {auc.uncertainty:.3f} against {signal}" for signal, auc in card.auc.items()]
+    card = context.operator_card
+    areas = card.auc if card else {}
+    found = [f"{auc.value:.3f} ± {auc.uncertainty:.3f} against {signal}" for signal, auc in areas.items()]
     return "; ".join(found) or "none was measured"
 
 
@@ -123,14 +121,16 @@ def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterato
             "entries were a fair sample."
         )
     for closure in context.ledger.closure():
-        if closure.lost:
-            yield f"{closure.dataset}: {closure.lost} of {closure.expected} entries were lost; the loss was accepted."
+        if not closure.closed:
+            yield f"{closure.dataset}: lost {closure.loss}."
         if closure.files_without_weight:
             yield (
                 f"{closure.dataset}: {closure.files_without_weight} of {closure.files} files hold no selected event "
                 "and do not say how many events were generated for them. The sum of weights is too small without "
                 "them, and the yield too large."
             )
+    for sentence in training_losses(context):
+        yield f"{sentence[0].upper()}{sentence[1:]}."
     yield from _normalisation_warnings(context)
     for dataset, notes in context.notes.items():
         for text, events in notes.items():

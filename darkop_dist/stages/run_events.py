@@ -19,7 +19,7 @@ from darkop_dist.histograms import HistogramSet, load_histograms, save_candidate
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.stages.search import Search
-from darkop_dist.stages.train import search_settings
+from darkop_dist.stages.settings import search_settings
 
 CUTFLOW_SCHEMA = "darkop.cutflow/1"
 Planned = Callable[[Sequence[Chunk]], None]

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
-import numpy as np
-import numpy.typing as npt
 from pydantic import JsonValue
 
 from darkop_dist.config import Training
 from darkop_dist.errors import InputFileError, InputValueError
-from darkop_dist.events.identity import local_identity
-from darkop_dist.events.read import open_events
-from darkop_dist.events.representations import represent
-from darkop_dist.events.settings import SearchSettings
-from darkop_dist.events.split import CHECK, TRAIN, SplitRule
-from darkop_dist.execution import Chunk, plan_chunks
-from darkop_dist.execution.keys import hash_room, run_key
+from darkop_dist.events.split import CHECK, TRAIN
 from darkop_dist.operators.auc import evaluate_auc
 from darkop_dist.operators.card import ModelInput
 from darkop_dist.operators.checkpoint import Checkpoint, save_checkpoint, with_auc
@@ -31,12 +20,12 @@ from darkop_dist.operators.density import DensitySettings
 from darkop_dist.operators.descent import TrainingSettings
 from darkop_dist.operators.evaluation import scoring_function
 from darkop_dist.operators.training import Provenance, fit_density, train_cylinder
-from darkop_dist.runs import RunDirectory, read_json, write_json
 from darkop_dist.stages.search import Say, Search, dataset_names
+from darkop_dist.stages.settings import search_settings, split_rule
+from darkop_dist.stages.training_record import TrainingPlan, TrainingRecord, plan_training, record_of
+from darkop_dist.stages.training_sample import Collector, Inputs, Sample, collect_sample, joined
 
-Inputs = npt.NDArray[np.float32]
 MOST_EVENTS_PER_AUC = 20_000
-TRAINING_SCHEMA = "darkop.training/1"
 
 
 @dataclass(frozen=True)
@@ -46,48 +35,29 @@ class TrainedOperator:
     Attributes:
         checkpoint: the model with its card.
         directory: where it was written.
+        record: what the training depended on and lost.
     """
 
     checkpoint: Checkpoint
     directory: Path
+    record: TrainingRecord
 
 
-def split_rule(search: Search) -> SplitRule:
-    """Which events of the search train, calibrate and check."""
-    document = search.document
-    training = document.operator.train if document.operator else None
-    anomaly = document.anomaly_detection
-    return SplitRule(
-        seed=anomaly.seed if anomaly else 1,
-        train_fraction=training.fraction if training else 0.0,
-        train_datasets=dataset_names(search.records, training.datasets) if training else (),
-        check_fraction=anomaly.check_fraction if anomaly else 0.5,
-    )
-
-
-def search_settings(search: Search) -> SearchSettings[Any]:
-    """What the processor is told."""
-    document = search.document
-    return SearchSettings(
-        parameters=search.parameters,
-        systematics=tuple(document.systematics),
-        signal_region=document.signal_region,
-        split=split_rule(search),
-        candidates=document.report.candidates,
-    )
-
-
-def train_operator(search: Search, directory: Path, *, name: str, say: Say = lambda _: None) -> TrainedOperator:
+def train_operator(
+    search: Search, directory: Path, *, name: str, say: Say = lambda _: None, plan: TrainingPlan | None = None
+) -> TrainedOperator:
     """Train the operator that the document asks for and write its checkpoint.
 
     The training events are the fraction that the split rule sets aside; they take no part in calibration. The card
-    gets the AUC against each signal of the document, on background events that trained nothing.
+    gets the AUC against each signal of the document, on background events that trained nothing. Files that cannot be
+    read are left out, which is said, and stands in the card and in the record.
 
     Args:
         search: the search; its document has ``operator.train``.
         directory: where the checkpoint goes.
         name: name of the checkpoint.
         say: is told what is going on.
+        plan: of ``plan_training``; made here by default.
 
     Raises:
         InputFileError: the document trains no operator.
@@ -101,119 +71,83 @@ def train_operator(search: Search, directory: Path, *, name: str, say: Say = lam
     training = operator.train
     spec = training_input(training)
     background = dataset_names(search.records, training.datasets)
-    sample = _collect(search, background, spec, TRAIN)
-    if not len(sample):
+    plan = plan or plan_training(search)
+    sample = _collect(search, plan, background, spec, TRAIN, say=say)
+    lost = record_of(plan, sample.entries)
+    if not len(sample.inputs):
+        reasons = "; ".join(("", *dict.fromkeys(f"{e.file}: {e.reason}" for e in lost.lost[:3])))
         raise InputValueError(
             ", ".join(background),
-            "no selected event is left to train on",
+            f"no selected event is left to train on{reasons}",
             "Train on more events or loosen the selection",
         )
-    say(f"training {training.model} on {len(sample)} events of {', '.join(background)}")
-    provenance = Provenance(datasets=background, selection=_selection_text(search))
+    say(f"training {training.model} on {len(sample.inputs)} events of {', '.join(background)}")
+    provenance = Provenance(datasets=background, selection=_selection_text(search), lost=lost.losses)
+    checkpoint = _fitted(training, sample.inputs, spec, name=name, provenance=provenance, say=say)
+    areas, others = _areas(search, plan, checkpoint, background, say=say)
+    saved = save_checkpoint(with_auc(checkpoint, areas), directory, overwrite=True)
+    return TrainedOperator(with_auc(checkpoint, areas), saved, record_of(plan, joined((sample, *others))))
+
+
+def _fitted(
+    training: Training, inputs: Inputs, spec: ModelInput, *, name: str, provenance: Provenance, say: Say
+) -> Checkpoint:
     settings = dict(training.settings)
     if training.model == "density":
-        checkpoint = fit_density(
-            sample,
+        return fit_density(
+            inputs,
             input_spec=spec,
             name=name,
             provenance=provenance,
             seed=training.seed,
             settings=DensitySettings.model_validate(settings),
         )
-    else:
-        own = {key: settings.pop(key) for key in list(settings) if key in TrainingSettings.model_fields}
-        checkpoint = train_cylinder(
-            sample,
-            input_spec=spec,
-            name=name,
-            provenance=provenance,
-            seed=training.seed,
-            settings=CylinderSettings.model_validate(settings),
-            training=TrainingSettings.model_validate(own),
-            progress=lambda epoch: say(
-                f"epoch {epoch.number + 1} of {epoch.epochs}: loss {epoch.train_loss:.4g}, "
-                f"validation {epoch.validation_loss:.4g}"
-            ),
-        )
-    checkpoint = with_auc(checkpoint, _areas(search, checkpoint, background, spec))
-    return TrainedOperator(checkpoint, save_checkpoint(checkpoint, directory, overwrite=True))
+    own = {key: settings.pop(key) for key in list(settings) if key in TrainingSettings.model_fields}
+    return train_cylinder(
+        inputs,
+        input_spec=spec,
+        name=name,
+        provenance=provenance,
+        seed=training.seed,
+        settings=CylinderSettings.model_validate(settings),
+        training=TrainingSettings.model_validate(own),
+        progress=lambda epoch: say(
+            f"epoch {epoch.number + 1} of {epoch.epochs}: loss {epoch.train_loss:.4g}, "
+            f"validation {epoch.validation_loss:.4g}"
+        ),
+    )
 
 
-def note_training(search: Search, run: RunDirectory) -> None:
-    """Write down what the training of a run depended on."""
-    write_json(run.training, TRAINING_SCHEMA, {"key": training_key(search)})
-
-
-def is_trained(search: Search, run: RunDirectory) -> bool:
-    """Whether a run holds the checkpoint that a training would now give again."""
-    if not run.training.exists() or not run.checkpoint.is_dir():
-        return False
-    return read_json(run.training, TRAINING_SCHEMA).get("key") == training_key(search)
-
-
-def training_key(search: Search) -> str:
-    """What a training depends on, as one hash: code, settings, and the files of all datasets."""
-    processor = search.processor(search_settings(search), None)
-    operator, limits = search.document.operator, search.document.limits
-    content = {
-        "run": dict(run_key(processor, None).parts),
-        "operators": hash_room("operators"),
-        "train": operator.train.model_dump(mode="json") if operator and operator.train else None,
-        "signals": list(limits.signal) if limits else [],
-        "files": [[d.record.name, path, _identity(path)] for d in search.datasets for path in d.paths],
-        "chunks": search.document.execution.chunk_events,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _identity(path: str) -> str:
-    try:
-        return local_identity(path)
-    except OSError:
-        return "absent"
-
-
-def _areas(search: Search, checkpoint: Checkpoint, background: Sequence[str], spec: ModelInput) -> Mapping[str, Any]:
+def _areas(
+    search: Search, plan: TrainingPlan, checkpoint: Checkpoint, background: Sequence[str], *, say: Say
+) -> tuple[Mapping[str, Any], list[Sample]]:
+    """The AUC against each signal, and what was collected for them, without the inputs."""
     limits = search.document.limits
-    signals = limits.signal if limits else ()
-    score = scoring_function(checkpoint)
-    reference = _collect(search, background, spec, CHECK)[:MOST_EVENTS_PER_AUC]
-    if not len(reference):
-        return {}
-    reference_scores = score({spec.name: reference})
-    areas = {}
-    for signal in signals:
-        sample = _collect(search, dataset_names(search.records, (signal,)), spec, None)[:MOST_EVENTS_PER_AUC]
-        if len(sample):
-            areas[signal] = evaluate_auc(reference_scores, score({spec.name: sample}))
-    return areas
+    if limits is None or not limits.signal:
+        return {}, []
+    spec, score = checkpoint.card.inputs[0], scoring_function(checkpoint)
+    reference = _collect(search, plan, background, spec, CHECK, say=say)
+    samples, areas = [Sample(reference.inputs[:0], reference.entries)], {}
+    scores = score({spec.name: reference.inputs[:MOST_EVENTS_PER_AUC]}) if len(reference.inputs) else None
+    for signal in limits.signal:
+        sample = _collect(search, plan, dataset_names(search.records, (signal,)), spec, None, say=say)
+        samples.append(Sample(sample.inputs[:0], sample.entries))
+        if scores is not None and len(sample.inputs):
+            areas[signal] = evaluate_auc(scores, score({spec.name: sample.inputs[:MOST_EVENTS_PER_AUC]}))
+    return areas, samples
 
 
-def _collect(search: Search, names: Sequence[str], spec: ModelInput, part: int | None) -> Inputs:
+def _collect(
+    search: Search, plan: TrainingPlan, names: Sequence[str], spec: ModelInput, part: int | None, *, say: Say
+) -> Sample:
     """Model inputs of the selected events of some datasets and one part of the split; all parts if None."""
     processor = search.processor(search_settings(search), None)
-    rule = split_rule(search)
-    chosen = [dataset for dataset in search.datasets if dataset.record.name in names]
-    records = {dataset.record.name: dataset.record for dataset in chosen}
-    whole = bool(getattr(processor, "whole_files", False))
-    execution = search.document.execution
-    plan = plan_chunks(chosen, chunk_events=execution.chunk_events, whole_files=whole, retries=execution.retries)
-    inputs = []
-    for chunk in plan:
-        if chunk.lost or chunk.stop == chunk.start:
-            continue
-        events = processor.scored_events(
-            open_events(chunk.path, records[chunk.dataset], chunk.start, chunk.stop, label=chunk.label)
-        )
-        if part is not None:
-            events = events[_part_of(rule, chunk, events) == part]
-        if len(events):
-            inputs.append(represent(events, spec.representation, spec.settings))
-    return np.concatenate(inputs) if inputs else np.empty((0, *spec.shape), dtype=np.float32)
-
-
-def _part_of(rule: SplitRule, chunk: Chunk, events: ak.Array) -> npt.NDArray[np.int8]:
-    return rule.assign(chunk.dataset, chunk.label, np.asarray(ak.to_numpy(events["entry"])))
+    sample = collect_sample(plan.of(names), Collector(processor, split_rule(search), spec, part))
+    for entry in sample.entries:
+        if entry.status == "failed" and part != CHECK:
+            place = f"{entry.file} [{entry.start}:{entry.stop}]"
+            say(f"the training goes on without {place} of {entry.dataset}: {entry.reason}")
+    return sample
 
 
 def training_input(training: Training) -> ModelInput:

@@ -157,7 +157,7 @@ class Crowd(Server):  # type: ignore[misc]
         })  # fmt: skip
 
 
-def instant(_processor: Any, task: Task, _copy: int, _suspected: bool, key: str, store: Path) -> Attempt:  # noqa: FBT001
+def instant(_processor: Any, task: Task, _copy: int, _suspected: bool, key: str, store: Path, _seen: str) -> Attempt:  # noqa: FBT001
     """In place of a chunk: one small result, kept as a chunk's is."""
     chunk = task.chunk
     entries = chunk.stop - chunk.start

@@ -64,7 +64,7 @@ def test_a_tally_knows_speed_and_time_left() -> None:
     assert tally.left_s(110.0) == pytest.approx(10.0)
     assert (tally.done, tally.failed, tally.retried) == (5, 1, 1)
     assert tally.closing_line(110.0) == (
-        "5 of 10 chunks, 4000 events in 10.0 s; 400 events/s, 200 kB/s of files; 1 failed; 1 retried"
+        "5 of 10 chunks, 4000 events in 10.0 s; 400 events/s, 200 kB/s of files covered; 1 failed; 1 retried"
     )
     for chunk in chunks[5:]:
         tally.add(result(chunk), 120.0)
@@ -137,7 +137,7 @@ def test_without_a_terminal_lines_are_few() -> None:
         "retried: 0.root [7000:8000]: OSError: timed out",
     ]
     assert re.fullmatch(
-        r"200 chunks, 199000 events in [\d.e-]+ s; [\d.]+ [kM]? ?events/s, [\d.]+ [kMG]?B/s of files; 1 failed; 1 retried",
+        r"200 chunks, 199000 events in [\d.e-]+ s; [\d.]+ [kM]? ?events/s, [\d.]+ [kMG]?B/s of files covered; 1 failed; 1 retried",
         lines[4],
     )
     assert lines[5:] == ["fitting"]
@@ -202,7 +202,7 @@ def test_a_real_run_in_a_terminal_shows_bars_and_leaves_none(write_search: Calla
     os.close(master)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert process.returncode == 0, text
-    assert re.search(r"chunks +events/s +bytes/s +failed +retried +time left", text)
+    assert re.search(r"chunks +events/s +covered +failed +retried +time left", text)
     assert re.search(r"all datasets +[━╸╺ ]+ \d/3 ", text)
     last = text[text.rindex("3 chunks, 10800 events in") :]
     assert "━" not in last

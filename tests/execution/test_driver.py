@@ -1,6 +1,8 @@
 """The driver among backends that do not see the results, and disks that fail now and then."""
 
+import dataclasses
 import errno
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,8 +98,68 @@ def test_a_merge_that_fails_here_is_tried_again_here(
     assert found.output == execute(tasks, Sums()).output
 
 
+class Elsewhere(Inline):
+    """A worker of another node, which joined later: its own disk has a directory of the same path, of an older run."""
+
+    old: Path
+
+    def submit(self, call: Any) -> None:
+        arguments = tuple(self.old if isinstance(value, Path) else value for value in call.arguments)
+        super().submit(dataclasses.replace(call, arguments=arguments))
+
+
+def test_a_worker_with_an_old_directory_of_the_same_path_gives_its_results_back(
+    tasks: tuple[Task, ...], tmp_path: Path
+) -> None:
+    backend = Elsewhere(None, Sums())
+    backend.old = tmp_path / "old"
+    execute(tasks[:1], Sums(), store=backend.old)
+    before = sorted(path for path in backend.old.rglob("*") if path.is_file())
+    found = run(tasks, backend, Sums(), tmp_path / "chunks")
+    assert found.output == execute(tasks, Sums()).output
+    assert sorted(path for path in backend.old.rglob("*") if path.is_file()) == before
+
+
 def test_a_worker_that_does_not_see_the_results_leaves_the_merge_to_the_driver(tmp_path: Path) -> None:
-    assert run_merge(None, None, tmp_path / "absent", 100) is None
+    assert run_merge(None, None, tmp_path / "absent", 100, "a token") is None
+    (tmp_path / "seen").touch()
+    assert run_merge(None, None, tmp_path, 100, "") is None
+
+
+class Unreliable:
+    """Cannot read some copies of a file; keeps what it was asked for."""
+
+    def __init__(self, *bad: str) -> None:
+        self.bad, self.asked = bad, []
+
+    def process(self, events: ak.Array) -> dict[str, Any]:
+        self.asked.append(Path(events.metadata["filename"]).name)
+        if self.asked[-1] in self.bad:
+            raise OSError(5, "the storage does not answer")
+        return {"sum": float(np.sum(np.asarray(events.x)))}
+
+
+@pytest.mark.parametrize(
+    ("retries", "bad", "asked", "status"),
+    [
+        (0, "ab", "abc", "retried"),
+        (1, "abc", "abc", "failed"),
+        (3, "abc", "abca", "failed"),
+        (0, "a", "ab", "retried"),
+    ],
+)
+def test_every_replica_is_tried_before_a_chunk_is_given_up(
+    tasks: tuple[Task, ...], tmp_path: Path, retries: int, bad: str, asked: str, status: str
+) -> None:
+    copies = [tmp_path / f"{name}.root" for name in "abc"]
+    for copy in copies:
+        shutil.copy(tasks[0].chunk.path, copy)
+    replicas = tuple(map(str, copies[1:]))
+    chunk = dataclasses.replace(tasks[0].chunk, path=str(copies[0]), replicas=replicas)
+    processor = Unreliable(*(f"{name}.root" for name in bad))
+    (entry,) = execute([Task(chunk, RECORD, retries, None)], processor).ledger.entries
+    assert [name[0] for name in processor.asked] == list(asked)
+    assert (entry.status, entry.attempts) == (status, len(asked))
 
 
 def test_a_result_that_cannot_be_written_here_for_a_moment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -13,7 +14,7 @@ import uproot
 from darkop_dist.config import DatasetRecord
 from darkop_dist.config import Execution as Settings
 from darkop_dist.events.phases import READ, SCORE, phase
-from darkop_dist.execution import DatasetFiles, Task, execute, plan_chunks
+from darkop_dist.execution import DatasetFiles, Task, execute, plan_chunks, store
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import RunClock, Timeline, timeline_of
 from darkop_dist.execution.who import worker_name
@@ -72,6 +73,22 @@ def test_the_phase_that_sleeps_is_named(tasks: tuple[Task, ...], where: str, pha
     assert timeline.total.all_s == pytest.approx(timeline.wall_s)
     sentence = limiting_sentence(timeline)
     assert f"of the worker's time {said}" in sentence, breakdown(timeline)
+
+
+def test_a_slow_disk_for_the_results_is_named(tasks: tuple[Task, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store.write_whole
+
+    def slowly(path: Path, body: bytes) -> None:
+        time.sleep(LONG_S)
+        whole(path, body)
+
+    monkeypatch.setattr(store, "write_whole", slowly)
+    timeline = run(tasks, "", Settings())
+    assert timeline.total.keep_s >= CHUNKS * LONG_S
+    assert timeline.total.waiting_s < LONG_S
+    assert timeline.total.all_s == pytest.approx(timeline.wall_s)
+    sentence = limiting_sentence(timeline)
+    assert "of the worker's time went into packing and writing results: a faster disk" in sentence, breakdown(timeline)
 
 
 @pytest.mark.slow

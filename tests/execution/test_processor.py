@@ -1,6 +1,8 @@
 """Any coffea processor runs unchanged in our execution and gives what coffea's Runner gives."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +18,7 @@ from coffea.processor.test_items import NanoEventsProcessor
 from distributed import Client, LocalCluster
 
 import darkop_dist as do
-from darkop_dist.errors import ChunkError, InputFileError, InputValueError, LedgerError
+from darkop_dist.errors import ChunkError, InputFileError, InputValueError, LedgerError, OutputError
 from darkop_dist.execution.filesets import files_of
 
 # coffea's schema warns of every collection of NanoAOD that a file does not have
@@ -222,3 +224,28 @@ class Words:
 
     def __add__(self, other: "Words") -> "Words":
         return Words(f"{self.text} {other.text}")
+
+
+def test_one_process_at_a_time_writes_to_a_directory(
+    others: ModuleType, muon_files: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = (
+        "import sys, time; from pathlib import Path; from darkop_dist.runs import written_alone\n"
+        "with written_alone(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    store = tmp_path / "chunks"
+    with subprocess.Popen([sys.executable, "-c", command, str(store)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(OutputError, match="chunks: another run is writing to it"):
+            do.run_processor(others.Dimuon(), fileset(muon_files), resume=store)
+        other.kill()
+    result = do.run_processor(others.Dimuon(), fileset(muon_files), resume=store)
+    assert result.ledger.closure()[0].closed
+    assert sorted(path.name for path in store.iterdir()) == [
+        "chunks",
+        "journal.jsonl",
+        "nodes",
+        "running",
+        "seen",
+        "store.json",
+    ]

@@ -194,7 +194,7 @@ def test_every_second_of_every_worker_is_counted_once(
             spans.append(MergeSpan(f"w{worker}", BEGAN + start, read_s))
             clock[worker] = start + read_s
         else:
-            entries.append(entry(index, f"w{worker}", start, read_s, compute_s, score_s))
+            entries.append(entry(index, f"w{worker}", start, read_s, compute_s, score_s, keep_s=compute_s / 2))
             clock[worker] = start + read_s + compute_s + score_s
     end = max(clock.values()) + tail
     driver = [MergeSpan(DRIVER, BEGAN + start, wall) for start, wall in merges if start + wall < end]
@@ -203,6 +203,7 @@ def test_every_second_of_every_worker_is_counted_once(
     assert found.total.all_s == pytest.approx(found.workers * found.wall_s, rel=1e-6, abs=1e-3)
     expected = sum(e.read_s for e in entries)
     assert found.total.read_s == pytest.approx(expected, abs=1e-6)
+    assert found.total.keep_s == pytest.approx(sum(e.keep_s for e in entries), abs=1e-6)
     assert min(vars(found.total).values()) >= -1e-6
     assert limiting_sentence(found).endswith(".")
 

@@ -213,17 +213,17 @@ def timeline(workers: int, chunks: int, seed: int = 8) -> Timeline:
     for index in range(chunks):
         worker = int(np.argmin(free))
         read_s, compute_s, score_s = (float(value) for value in rng.gamma(6.0, (0.5, 0.2, 0.1)))
-        span = Span(float(free[worker]), read_s, compute_s, score_s, 0.0, failed=index % 10 == 9)
+        span = Span(float(free[worker]), read_s, compute_s, score_s, 0.0, failed=index % 10 == 9, keep_s=0.05)
         spans.setdefault(f"tcp://10.0.0.{worker // 8}:{40000 + worker}", []).append(span)
         free[worker] = span.stop_s + 0.02
     last = float(free.max())
-    sums = (
-        sum(getattr(span, name) for lane in spans.values() for span in lane)
-        for name in ("read_s", "compute_s", "score_s")
-    )
+    sums = {
+        name: sum(getattr(span, name) for lane in spans.values() for span in lane)
+        for name in ("read_s", "compute_s", "score_s", "keep_s")
+    }
     return Timeline(
         wall_s=last + 0.5, workers=workers, spans={name: tuple(spans[name]) for name in sorted(spans)},
-        driver=(Span(last, merge_s=0.5),), total=WorkerTime(*sums), chunks=chunks,
+        driver=(Span(last, merge_s=0.5),), total=WorkerTime(**sums), chunks=chunks,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from darkop_dist.config import Execution, Tls, parse_duration
 from darkop_dist.errors import OutputError, RunError, UserError
 from darkop_dist.execution.sites.address import security_of
 from darkop_dist.execution.sites.jobs import kept, settle
-from darkop_dist.execution.sites.lifetime import clock, lifetime_of
+from darkop_dist.execution.sites.lifetime import clock, lifetime_for
 from darkop_dist.execution.sites.site import Site
 from darkop_dist.execution.sites.tuning import ENVIRONMENT
 
@@ -170,11 +170,9 @@ def ask(command: list[str]) -> str:
 
 
 def _worker_arguments(execution: Execution) -> list[str]:
-    section = execution.cluster
-    if section.walltime is None:
+    lifetime = lifetime_for(execution.cluster)
+    if lifetime is None:
         return []
-    margin = None if section.retire_before is None else parse_duration(section.retire_before)
-    lifetime = lifetime_of(parse_duration(section.walltime), margin)
     return ["--lifetime", f"{lifetime.lifetime_s}s", "--lifetime-stagger", f"{lifetime.stagger_s}s"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from darkop_dist.config import Cluster, parse_duration
+
 
 @dataclass(frozen=True)
 class Lifetime:
@@ -18,6 +20,19 @@ class Lifetime:
     walltime_s: int
     lifetime_s: int
     stagger_s: int
+
+    @property
+    def latest_s(self) -> int:
+        """When the last worker has retired: a chunk that takes longer is never done."""
+        return self.lifetime_s + self.stagger_s
+
+
+def lifetime_for(cluster: Cluster) -> Lifetime | None:
+    """The lifetime that a document asks for; None where it sets no walltime."""
+    if cluster.walltime is None:
+        return None
+    margin_s = None if cluster.retire_before is None else parse_duration(cluster.retire_before)
+    return lifetime_of(parse_duration(cluster.walltime), margin_s)
 
 
 def lifetime_of(walltime_s: int, margin_s: int | None = None) -> Lifetime:

@@ -37,7 +37,7 @@ from darkop_dist.stages.search import (
     load_processor,
     refuse_shared_files,
 )
-from darkop_dist.stages.train import search_settings
+from darkop_dist.stages.settings import search_settings
 
 UNKNOWN_TIME_S = 3600.0
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkop_dist.config import Execution, kind_of, parse_duration, parse_size
+from darkop_dist.config import Execution, kind_of, parse_size
+from darkop_dist.execution.sites.lifetime import lifetime_for
 from darkop_dist.stages.preflight.finding import Finding, Status, in_bytes, in_time
 from darkop_dist.stages.preflight.trial import Cost, Trial
 
@@ -91,15 +92,16 @@ def check_time(needs: Needs, execution: Execution) -> tuple[Finding, ...]:
         "run_s": round(run_s, 1), "longest_chunk_s": round(chunk_s, 2), "entries": needs.entries, "chunks": needs.chunks
     }  # fmt: skip
     found = []
-    walltime = None if execution.cluster.walltime is None else parse_duration(execution.cluster.walltime)
-    if walltime is not None:
-        lifetime = walltime - _margin(execution, walltime)
-        if chunk_s > lifetime:
-            told = f"the longest chunk takes about {in_time(chunk_s)}, but a worker retires after {in_time(lifetime)}"
+    lifetime = lifetime_for(execution.cluster)
+    if lifetime is not None:
+        latest_s = lifetime.latest_s
+        if chunk_s > latest_s:
+            told = f"the longest chunk takes about {in_time(chunk_s)}, but a worker retires after {in_time(latest_s)}"
             hint = "Ask for more walltime, or make chunks smaller (execution.chunk_events)."
             found.append(Finding("walltime", "longest chunk", "failed", told, hint))
-        jobs = max(run_s / lifetime, 1.0)
-        message += f"; walltime {in_time(walltime)}" + (f": {jobs:.1f} jobs after one another" if jobs > 1 else "")
+        jobs = max(run_s / lifetime.lifetime_s, 1.0)
+        message += f"; walltime {in_time(lifetime.walltime_s)}"
+        message += f": {jobs:.1f} jobs after one another" if jobs > 1 else ""
     if execution.chunk_timeout_s is not None and chunk_s > execution.chunk_timeout_s:
         told = f"the longest chunk takes about {in_time(chunk_s)}, and counts as hanging after "
         told += in_time(execution.chunk_timeout_s)
@@ -149,9 +151,3 @@ def _memory_limit(execution: Execution) -> tuple[int, str]:
 
     share = f"for each of {execution.workers} workers" if execution.workers > 1 else "in this machine"
     return int(psutil.virtual_memory().total) // execution.workers, share
-
-
-def _margin(execution: Execution, walltime: int) -> int:
-    """How long before the end of the walltime workers take no more work: as the sites choose it."""
-    asked = execution.cluster.retire_before
-    return min(max(60, walltime // 20), 600, walltime // 4) if asked is None else parse_duration(asked)

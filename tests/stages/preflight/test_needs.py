@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from darkop_dist.config import Cluster, Execution
+from darkop_dist.execution.sites.lifetime import lifetime_for
 from darkop_dist.stages.preflight.needs import Needs, check_memory, check_space, check_time
 from darkop_dist.stages.preflight.trial import Cost
 
@@ -54,7 +55,18 @@ def test_a_chunk_longer_than_a_worker_lives_or_may_take() -> None:
     assert "the longest chunk takes about 2.8 h, but a worker retires after 114 min" in lifetime.message
     assert "counts as hanging after 30 min" in hanging.message
     assert (lifetime.status, hanging.status) == ("failed", "failed")
-    assert "58.5 jobs after one another" in run.message
+    assert "61.6 jobs after one another" in run.message  # 4e5 s in workers that live 6498 s on average
+
+
+def test_the_lifetime_is_the_one_that_the_workers_are_told() -> None:
+    cluster = Cluster(walltime="02:00:00", retire_before="01:00:00", memory="4 GB", cores=2)
+    execution = Execution(where="slurm", workers=10, cluster=cluster, chunk_timeout_s=None)
+    told = lifetime_for(cluster)
+    assert told is not None
+    for over_s, findings in ((0.0, 0), (1.0, 1)):
+        cost = replace(COST, fixed_s=told.latest_s + over_s, event_s=0.0)
+        found = check_time(replace(NEEDS, cost=cost), execution)
+        assert [finding.status for finding in found] == ["failed"] * findings + ["ok"]
 
 
 def test_results_larger_than_the_disk(tmp_path: Path) -> None:

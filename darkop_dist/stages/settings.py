@@ -1,0 +1,34 @@
+"""What the document tells the processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from darkop_dist.events.settings import SearchSettings
+from darkop_dist.events.split import SplitRule
+from darkop_dist.stages.search import Search, dataset_names
+
+
+def split_rule(search: Search) -> SplitRule:
+    """Which events of the search train, calibrate and check."""
+    document = search.document
+    training = document.operator.train if document.operator else None
+    anomaly = document.anomaly_detection
+    return SplitRule(
+        seed=anomaly.seed if anomaly else 1,
+        train_fraction=training.fraction if training else 0.0,
+        train_datasets=dataset_names(search.records, training.datasets) if training else (),
+        check_fraction=anomaly.check_fraction if anomaly else 0.5,
+    )
+
+
+def search_settings(search: Search) -> SearchSettings[Any]:
+    """What the processor is told."""
+    document = search.document
+    return SearchSettings(
+        parameters=search.parameters,
+        systematics=tuple(document.systematics),
+        signal_region=document.signal_region,
+        split=split_rule(search),
+        candidates=document.report.candidates,
+    )
