@@ -70,6 +70,7 @@ class ObservablePlot:
         kind: ``n-1`` marks the distribution of a cut variable with all other cuts applied.
         threshold: the cut, in units of the observable, drawn as a line.
         keeps: the side of the threshold that the selection keeps.
+        important: it stays in view where the page has so many that the others are folded away.
     """
 
     title: str
@@ -78,6 +79,7 @@ class ObservablePlot:
     kind: Literal["observable", "n-1"] = "observable"
     threshold: float | None = None
     keeps: Literal["above", "below"] = "above"
+    important: bool = True
 
 
 @dataclass(frozen=True)

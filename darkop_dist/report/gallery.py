@@ -1,10 +1,10 @@
-"""All figures of a page: made one after the other, written as SVG and PNG, and forgotten."""
+"""All figures of a page: made one after the other, written as SVG and PNG, and forgotten; folded ones as SVG alone."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from darkop_dist.report.display import display_figure
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
-from darkop_dist.report.style import save_figure
+from darkop_dist.report.style import save_figure, settle_layout
 from darkop_dist.report.timeline import DRAWN_IN_TURN, timeline_figure
+
+MOST_IN_VIEW = 12
+"""Pictures of observables up to which all of them are in view; of more, only those of the important ones."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Picture:
         name: file name without suffix.
         caption: what it shows.
         wide: takes the full width of the page.
+        folded: the region under which it is folded away, and has no PNG; empty if it is in view.
     """
 
     section: str
     name: str
     caption: str
     wide: bool = False
+    folded: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def write_pictures(page: PageInput, folder: Path) -> tuple[Picture, ...]:
 
     Args:
         page: the page.
-        folder: an existing folder for the files; each picture is there as SVG and PNG.
+        folder: an existing folder for the files; each picture is there as SVG and, if it is in view, as PNG.
 
     Returns:
         The pictures that could be drawn, in the order of the page.
@@ -64,10 +69,11 @@ def write_pictures(page: PageInput, folder: Path) -> tuple[Picture, ...]:
         figure = planned.draw()
         if figure is None:
             continue
-        name = f"{position:02d}-{planned.picture.name}"
-        for suffix in (".svg", ".png"):
-            save_figure(figure, folder / f"{name}{suffix}")
-        written.append(Picture(planned.picture.section, name, planned.picture.caption, planned.picture.wide))
+        picture = replace(planned.picture, name=f"{position:02d}-{planned.picture.name}")
+        settle_layout(figure)
+        for suffix in (".svg",) if picture.folded else (".svg", ".png"):
+            save_figure(figure, folder / f"{picture.name}{suffix}")
+        written.append(picture)
     return tuple(written)
 
 
@@ -125,8 +131,10 @@ def _fit(page: PageInput, fit: FitSummary) -> Iterator[_Planned]:
 
 
 def _observables(page: PageInput) -> Iterator[_Planned]:
-    for plot in page.observables:
-        for region in plot.regions or regions_of(plot.histogram):
+    drawn = [(plot, plot.regions or regions_of(plot.histogram)) for plot in page.observables]
+    few = sum(len(regions) for _, regions in drawn) <= MOST_IN_VIEW
+    for plot, regions in drawn:
+        for region in regions:
             bins = stacked_bins(plot, page.samples, region)
             if bins is None:
                 continue
@@ -135,7 +143,12 @@ def _observables(page: PageInput) -> Iterator[_Planned]:
             section = "n-1" if plot.kind == "n-1" else "observables"
             axis = plot.histogram.axes[-1].name
             yield _Planned(
-                Picture(section, f"{section}-{_slug(axis)}-{_slug(region)}", caption),
+                Picture(
+                    section,
+                    f"{section}-{_slug(axis)}-{_slug(region)}",
+                    caption,
+                    folded="" if few or plot.important else region,
+                ),
                 partial(stack_figure, bins, page.samples, page.context, threshold=plot.threshold, keeps=plot.keeps),
             )
 

@@ -75,7 +75,7 @@ def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
 
     Args:
         page: what to show.
-        pictures: the pictures that exist as ``img/<name>.svg`` and ``img/<name>.png``.
+        pictures: the pictures that exist as ``img/<name>.svg`` and, if they are not folded, ``img/<name>.png``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -83,13 +83,18 @@ def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
     )  # fmt: skip
     environment.filters.update(number=number, plain=plain, seconds=seconds)
     sections: dict[str, list[Picture]] = {}
+    folded: dict[str, dict[str, list[Picture]]] = {}
     for picture in pictures:
-        sections.setdefault(picture.section, []).append(picture)
+        if picture.folded:
+            folded.setdefault(picture.section, {}).setdefault(picture.folded, []).append(picture)
+        else:
+            sections.setdefault(picture.section, []).append(picture)
     observables = tuple(dict.fromkeys(name for candidate in page.candidates for name in candidate.observables))
     return environment.get_template("page.html.j2").render(
         page=page,
         headline=headline_of(page),
         pictures=sections,
+        folded=folded,
         cutflows=cutflow_tables(page.cutflows),
         observables=observables,
         measured=measured,

@@ -15,6 +15,7 @@ import mplhep
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from darkop_dist.errors import OutputError
 from darkop_dist.report.content import PlotContext
@@ -85,6 +86,26 @@ def new_figure(width_in: float = 7.2, height_in: float = 6.4) -> Figure:
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def settle_layout(figure: Figure) -> None:
+    """Lay a finished figure out once, for all files that are written of it.
+
+    Left to itself matplotlib does so for every file, which took a third of the time of a picture. Minor ticks without
+    labels lie inside the axes and are left out meanwhile: they took half of the time of the layout.
+    """
+    engine = figure.get_layout_engine()
+    if engine is None:
+        return
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    bare = [axis for axis in axes if isinstance(axis.get_minor_formatter(), NullFormatter)]
+    hidden = [(axis, axis.get_minor_locator()) for axis in bare]  # before any is changed: panels share their axes
+    for axis in bare:
+        axis.set_minor_locator(NullLocator())
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axis, locator in hidden:
+        axis.set_minor_locator(locator)
 
 
 def experiment_label(axes: Any, context: PlotContext) -> None:

@@ -211,13 +211,17 @@ def _cutflows(context: RunContext) -> Iterator[content.Cutflow]:
 
 
 def _observables(context: RunContext) -> Iterator[content.ObservablePlot]:
+    limits, booked = context.document.limits, [name for name in context.histograms.histograms if name != "score"]
+    fitted = (limits.observable if limits else None) or next(iter(booked), "")
     for name, histogram in context.histograms.histograms.items():
         if name == "score":
             continue
         filled = list(histogram.axes["region"])
         regions = tuple(region for region in context.regions if region in filled)
         if regions:
-            yield content.ObservablePlot(title=_title(histogram), histogram=histogram, regions=regions)
+            yield content.ObservablePlot(
+                title=_title(histogram), histogram=histogram, regions=regions, important=name == fitted
+            )
         if WITHOUT_ITS_CUT in filled:
             yield content.ObservablePlot(
                 title=_title(histogram),
@@ -226,6 +230,7 @@ def _observables(context: RunContext) -> Iterator[content.ObservablePlot]:
                 kind="n-1",
                 threshold=context.thresholds.get(name, (None, "above"))[0],
                 keeps=context.thresholds.get(name, (None, "above"))[1],
+                important=name == fitted,
             )
 
 

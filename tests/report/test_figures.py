@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +12,9 @@ from darkop_dist.report.calibration import calibration_figure, calibration_scatt
 from darkop_dist.report.content import PageInput, PlotContext, Pull, SignalLimit
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
+from darkop_dist.report.stack import stack_figure
+from darkop_dist.report.style import settle_layout
+from darkop_dist.report.timeline import timeline_figure
 
 
 def test_figures_leave_no_global_state_behind(full_page: PageInput) -> None:
@@ -19,6 +24,25 @@ def test_figures_leave_no_global_state_behind(full_page: PageInput) -> None:
     limit_summary_figure(full_page.limits, full_page.context)
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
+
+
+def test_a_layout_that_is_settled_once_is_that_of_every_file(full_page: PageInput, make_timeline: Any) -> None:
+    assert full_page.fit is not None
+    bins = full_page.fit.prefit[0]
+    makers = (
+        lambda: stack_figure(bins, full_page.samples, full_page.context),
+        lambda: pulls_figure(full_page.fit.pulls, full_page.context),
+        lambda: timeline_figure(make_timeline(2, 40)),
+    )
+    for make in makers:
+        figure, settled = make(), make()
+        minor = [axis.get_minor_locator() for axes in settled.axes for axis in (axes.xaxis, axes.yaxis)]
+        settle_layout(settled)
+        assert [axis.get_minor_locator() for axes in settled.axes for axis in (axes.xaxis, axes.yaxis)] == minor
+        figure.draw_without_rendering()
+        settled.draw_without_rendering()
+        for axes, expected in zip(settled.axes, figure.axes, strict=True):
+            assert axes.get_position().bounds == pytest.approx(expected.get_position().bounds, abs=0.002)
 
 
 def test_scores_are_normalised_with_what_lies_outside(full_page: PageInput) -> None:

@@ -143,6 +143,28 @@ def test_an_evil_name_can_be_drawn(full_page: PageInput, tmp_path: Path) -> None
     assert "<script" not in svg
 
 
+def test_of_many_distributions_the_important_ones_are_in_view(full_page: PageInput, tmp_path: Path) -> None:
+    recoil, angle = full_page.observables
+    observables = (recoil, *(replace(recoil, title=f"Recoil {number}", important=False) for number in range(11)), angle)
+    page = replace(
+        full_page, observables=observables, scores=None, calibration=None, fit=None, limits=(), candidates=()
+    )
+    index = write_page(page, tmp_path / "report")
+    text = index.read_text(encoding="utf-8")
+    found = Page(text)
+    folded = [attributes["src"] for _, attributes in found.attributes if attributes.get("loading") == "lazy"]
+    assert [tag for tag, _ in found.attributes].count("details") == 1
+    assert re.findall(r"<summary>(.*?)</summary>", text) == ["signal: 11 more distributions"]
+    assert len(folded) == 11
+    in_view = [name for name in found.values("src") if name not in folded and "timeline" not in name]
+    assert len(in_view) == 2
+    for name in (*folded, *in_view):
+        assert (index.parent / name).stat().st_size > 5000
+        assert (index.parent / name).with_suffix(".png").exists() == (name in in_view)
+    for address in found.values("href"):
+        assert address.startswith("#") or (index.parent / address).exists()
+
+
 def test_a_page_is_not_replaced_without_being_told(tmp_path: Path) -> None:
     first = write_page(PageInput("First"), tmp_path / "report")
     with pytest.raises(OutputError, match=r"exists already.*--force"):
