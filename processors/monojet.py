@@ -139,6 +139,7 @@ class Objects:
         charge: sum of the veto muons' charges, shape (events,); their number in files without charges.
         muon_x: x component in GeV of the veto muons' vector sum, shape (events,).
         muon_y: its y component.
+        muon_reach: its length.
         vertices: number of primary vertices, shape (events,); NaN in files that do not say.
     """
 
@@ -153,6 +154,7 @@ class Objects:
     charge: npt.NDArray[Any]
     muon_x: Numbers
     muon_y: Numbers
+    muon_reach: Numbers
     vertices: npt.NDArray[Any]
 
 
@@ -370,6 +372,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             charge=charge,
             muon_x=recoil[0],
             muon_y=recoil[1],
+            muon_reach=np.hypot(*recoil),
             vertices=_vertices(read, note),
         )
 
@@ -382,6 +385,10 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         parameters = self.settings.parameters
         nominal = shift.name == NOMINAL
         start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
+        reach = shift.reach(start) + objects.muon_reach[start]
+        hopeless = reach < parameters.recoil_min
+        if not nominal:
+            start = start[~hopeless]
         # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
         spared = objects.muons == 0 if nominal else np.zeros(len(objects.muons), np.bool_)
         jets, pt = objects.jets, shift.pt
@@ -391,6 +398,8 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         funnel = Funnel(start, spare=nominal, keep_flow=nominal)
         funnel.add(first=begun.first, b_jets=begun.tagged)
         funnel.start(CUTS, begun.first_failed, begun.failed)
+        if nominal:
+            funnel.drop(hopeless[funnel.events] & ~(spared[funnel.events] & funnel.passed()))
         met_x, met_y = shift.met(funnel.events)
         x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
         recoil = np.hypot(x, y)

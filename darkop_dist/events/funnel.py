@@ -84,6 +84,10 @@ class Funnel:
         if not kept.all():
             self._keep(np.flatnonzero(kept))
 
+    def drop(self, hopeless: Mask) -> None:
+        """Drop events that are known to fail more cuts to come than may be spared."""
+        self._keep(np.flatnonzero(~hopeless))
+
     def passing(self) -> Funnel:
         """The events that fail no cut so far, followed by themselves."""
         inner = Funnel(self.events)

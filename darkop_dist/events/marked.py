@@ -88,13 +88,24 @@ class MarkedObjects:
         return sums[0], sums[1]
 
 
-def changed_sums(
-    objects: MarkedObjects, pt: Values, directions: tuple[Values, Values], events: Positions
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+def of_events(objects: MarkedObjects, events: Positions) -> tuple[MarkedObjects, Positions]:
+    """The objects of chosen events alone, and their positions among all objects."""
+    offsets = np.zeros(len(events) + 1, np.int64)
+    np.cumsum(objects.offsets[events + 1] - objects.offsets[events], out=offsets[1:])
+    places = np.empty(offsets[-1], np.int64)
+    kernels.place_members(events, objects.offsets, places)
+    kept, pt, eta, phi = (values[places] for values in (objects.kept, objects.pt, objects.eta, objects.phi))
+    return MarkedObjects(offsets, kept, pt, eta, phi), places
+
+
+def changed_sums(objects: MarkedObjects, pt: Values, events: Positions) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """``vector_sum`` with momenta of a variation and with the objects' own: px, py, own px, own py in GeV."""
-    kinds: list[Any] = [np.result_type(momenta, directions[0]).type(0) for momenta in (pt, objects.pt)]
+    chosen, places = of_events(objects, events)
+    pt, directions = pt[places], chosen.directions()
+    kinds: list[Any] = [np.result_type(momenta, directions[0]).type(0) for momenta in (pt, chosen.pt)]
     sums = np.empty((4, len(events)))
-    kernels.sum_changed(events, objects.kept, objects.offsets, pt, *directions, kinds[0], objects.pt, kinds[1], sums)
+    every = np.arange(len(events))
+    kernels.sum_changed(every, chosen.kept, chosen.offsets, pt, *directions, kinds[0], chosen.pt, kinds[1], sums)
     return sums[0], sums[1], sums[2], sums[3]
 
 

@@ -87,6 +87,23 @@ def test_variations_are_those_of_awkward(ttbar: ak.Array, met: str) -> None:
         assert shift.pt.tobytes() == ak.to_numpy(ak.flatten(variation.jets.pt)).tobytes()
         x, y = shift.met(every)
         assert (x.tobytes(), y.tobytes()) == (variation.met_x.tobytes(), variation.met_y.tobytes())
+        met_now, reach = np.hypot(x, y), shift.reach(every)
+        assert (met_now < reach).all()
+        momenta = ak.to_numpy(ak.sum(np.abs(ttbar.Jet.pt - variation.jets.pt), axis=1))
+        assert (reach < met_now + 2.1 * momenta + 1.0).all()
+        some = np.arange(len(ttbar) - 1, 0, -3)
+        assert [part.tolist() for part in (*shift.met(some), shift.reach(some))] == [
+            part[some].tolist() for part in (x, y, reach)
+        ]
+
+
+def test_the_objects_of_chosen_events(ttbar: ak.Array) -> None:
+    read, events = EventColumns(ttbar), np.array([3, 0, 7, 7])
+    muons = marked.mark_objects(read, "Muon", LEPTONS, print)
+    chosen, places = marked.of_events(muons, events)
+    assert same(chosen, objects.select_objects(ttbar, "Muon", LEPTONS, print)[events])
+    assert chosen.eta.tolist() == muons.eta[places].tolist() == ak.flatten(ttbar.Muon.eta[events]).to_list()
+    assert np.diff(chosen.offsets).tolist() == ak.num(ttbar.Muon)[events].to_list()
 
 
 def test_equal_momenta_stay_in_order_and_nan_comes_first() -> None:
