@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import marked, objects
-from darkop_dist.events.event_columns import EventColumns
-from darkop_dist.events.jet_shifts import jet_shifts
+from darkop_dist.events.event_columns import ChosenColumns, EventColumns
+from darkop_dist.events.jet_shifts import jet_shifts, met_limit, unshifted
 from darkop_dist.events.kernels import wrapped
 from darkop_dist.events.objects import IdCut, ObjectCuts
 from darkop_dist.events.read import open_events
@@ -80,21 +80,28 @@ def test_sums_and_order_are_those_of_awkward(ttbar: ak.Array) -> None:
 def test_variations_are_those_of_awkward(ttbar: ak.Array, met: str) -> None:
     names, sizes = ("jet_energy_scale", "jet_energy_resolution"), ShiftSizes(jet_energy_scale=0.05)
     read, every = EventColumns(ttbar), np.arange(len(ttbar))
-    found = list(jet_shifts(read, marked.all_objects(read, "Jet"), met, names, sizes, print))
+    jets = marked.all_objects(read, "Jet")
+    found = [unshifted(read, jets, met), *jet_shifts(read, jets, met, names, sizes, print)]
     expected = object_variations(ttbar, met, names, sizes, print)
+    limit = met_limit(read, jets, met, names, sizes, every)
+    some = np.arange(len(ttbar) - 1, 0, -3)
+    few = ChosenColumns(read, some)
+    again = [unshifted(few, *(few_jets := marked.of_events(jets, some)[:1]), met)]
+    again += jet_shifts(few, *few_jets, met, names, sizes, print)
     assert [shift.name for shift in found] == [variation.name for variation in expected]
-    for shift, variation in zip(found, expected, strict=True):
+    for shift, same_shift, variation in zip(found, again, expected, strict=True):
         assert shift.pt.tobytes() == ak.to_numpy(ak.flatten(variation.jets.pt)).tobytes()
         x, y = shift.met(every)
         assert (x.tobytes(), y.tobytes()) == (variation.met_x.tobytes(), variation.met_y.tobytes())
-        met_now, reach = np.hypot(x, y), shift.reach(every)
-        assert (met_now < reach).all()
-        momenta = ak.to_numpy(ak.sum(np.abs(ttbar.Jet.pt - variation.jets.pt), axis=1))
-        assert (reach < met_now + 2.1 * momenta + 1.0).all()
-        some = np.arange(len(ttbar) - 1, 0, -3)
-        assert [part.tolist() for part in (*shift.met(some), shift.reach(some))] == [
-            part[some].tolist() for part in (x, y, reach)
+        assert [part.tobytes() for part in same_shift.met(np.arange(len(some)))] == [
+            x[some].tobytes(),
+            y[some].tobytes(),
         ]
+        assert same_shift.pt.tobytes() == ak.to_numpy(ak.flatten(variation.jets.pt[some])).tobytes()
+        assert (np.hypot(x, y) < limit).all()
+        assert (np.hypot(x, y) < shift.limit(every)).all()
+    assert (limit[some] == met_limit(few, *few_jets, met, names, sizes, np.arange(len(some)))).all()
+    assert np.median(limit) < 2 * np.median(found[0].limit(every))  # it would be of no use if it were far away
 
 
 def test_the_objects_of_chosen_events(ttbar: ak.Array) -> None:
