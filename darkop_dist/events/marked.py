@@ -54,6 +54,11 @@ class MarkedObjects:
         kernels.count_kept(self.kept, self.offsets, found)
         return found
 
+    @cached_property
+    def occupied(self) -> Positions:
+        """Positions of the events that have objects that count."""
+        return np.flatnonzero(self.counts > 0)
+
     def first(self, number: int, events: Positions | None = None) -> Positions:
         """Positions of the first objects that count in the order of the file, shape (chosen events, number); -1: none.
 
@@ -173,7 +178,7 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
             continue
         kind: Any = np.result_type(objects.eta, other.eta, objects.phi, other.phi).type
         kernels.drop_near(
-            np.flatnonzero(other.counts),
+            other.occupied,
             kept,
             objects.offsets,
             objects.eta,
