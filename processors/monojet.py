@@ -17,7 +17,7 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.event_columns import ChosenColumns, EventColumns
+from darkop_dist.events.event_columns import ChosenColumns, EventColumns, gathered
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
 from darkop_dist.events.jet_shifts import JetShift, jet_shifts, met_limit, unshifted
 from darkop_dist.events.marked import (
@@ -168,9 +168,9 @@ class Objects:
         jets, jet_places = of_events(self.jets, events)
         muons, _ = of_events(self.muon_objects, events)
         ours: dict[str, Any] = {"jets": jets, "muon_objects": muons}
-        ours |= {name: getattr(self, name)[jet_places] for name in ("charged", "neutral", "tagged")}
+        ours |= {name: gathered(getattr(self, name), jet_places) for name in ("charged", "neutral", "tagged")}
         others = [item.name for item in fields(self) if item.name not in ours]
-        return Objects(**ours, **{name: getattr(self, name)[events] for name in others})
+        return Objects(**ours | {name: gathered(getattr(self, name), events) for name in others})
 
 
 @dataclass(frozen=True)

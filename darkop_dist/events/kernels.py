@@ -170,6 +170,13 @@ def place_members(events: Any, offsets: Any, places: Any) -> None:
 
 
 @compiled
+def gather(values: Any, places: Any, gathered: Any) -> None:
+    """Values at positions that are known to exist."""
+    for at in range(len(places)):
+        gathered[at] = values[np.uint64(places[at])]
+
+
+@compiled
 def take_matched(index: Any, offsets: Any, values: Any, values_offsets: Any, own: Any, matched: Any) -> None:
     """For each object the value of its partner in another collection of the event, or its own value without one."""
     for event in range(len(offsets) - 1):
@@ -263,20 +270,18 @@ def cut_on_leading(
     first_failed: Any,
     failed: Any,
 ) -> None:
-    """Cuts 0 to 7 of ``darkop_dist.events.recoil``, with as few branches as will do."""
+    """Cuts 0 to 7 of ``darkop_dist.events.recoil``."""
     for row in range(len(events)):
-        event, found, lead, hardest, count = events[row], False, np.uint64(0), pt_zero, 0
+        event, lead, hardest, count = events[row], np.int64(-1), pt_zero, 0
         for one in members(offsets, event):
-            ahead = kept[one] & ((not found) | _goes_before(pt[one], hardest))
-            found |= ahead
-            lead = one if ahead else lead
-            hardest = pt[one] if ahead else hardest
+            if kept[one] and (lead < 0 or _goes_before(pt[one], hardest)):
+                lead, hardest = np.int64(one), pt[one]
             count += tagged[one] & (pt[one] > tagged_pt_min)
-        number_tagged[row] = count
-        if not found:
-            first[row], first_failed[row], failed[row] = -1, 0, -1
+        first[row], number_tagged[row] = lead, count
+        if lead < 0:
+            first_failed[row], failed[row] = 0, -1
             continue
-        first[row] = lead
+        # Sums of truths and few branches: which cuts fail is hard to foretell.
         soft, forward = not hardest > pt_min, not abs(eta[lead]) < abs_eta_max
         below, above = low[lead] <= low_min, high[lead] >= high_max
         number = soft + forward + below + above + (count > 0)

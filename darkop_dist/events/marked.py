@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import kernels
-from darkop_dist.events.event_columns import EventColumns, Offsets, Values, chosen_lists
+from darkop_dist.events.event_columns import EventColumns, Offsets, Values, chosen_lists, gathered
 from darkop_dist.events.objects import IdCut, ObjectCuts
 
 Note = Callable[[str], None]
@@ -103,7 +103,7 @@ class MarkedObjects:
 def of_events(objects: MarkedObjects, events: Positions) -> tuple[MarkedObjects, Positions]:
     """The objects of chosen events alone, and their positions among all objects."""
     offsets, places = chosen_lists(objects.offsets, events)
-    kept, pt, eta, phi = (values[places] for values in (objects.kept, objects.pt, objects.eta, objects.phi))
+    kept, pt, eta, phi = (gathered(values, places) for values in (objects.kept, objects.pt, objects.eta, objects.phi))
     return MarkedObjects(offsets, kept, pt, eta, phi), places
 
 
