@@ -124,6 +124,27 @@ def test_equal_momenta_stay_in_order_and_nan_comes_first() -> None:
         assert columns.second_eta.tolist() == [{9.0: 5.0, 7.0: 2.0, 5.0: 0.0}[second]]
 
 
+@pytest.mark.parametrize("turns", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_overlap_at_any_azimuth(turns: float, kind: type[np.floating]) -> None:
+    rng = np.random.default_rng(int(10 * turns))
+    collections, found = [], []
+    for most in (6, 3):
+        counts = rng.integers(0, most, 2000)
+        size = counts.sum()
+        phi = (rng.choice([-np.pi, np.pi, 0.0, 1.0], size) + rng.normal(0.0, 0.5, size)).clip(-3.9, 3.9)
+        phi += 2 * np.pi * np.round(rng.uniform(-turns, turns, size))
+        values = {"pt": np.arange(size), "eta": rng.normal(0.0, 0.5, size), "phi": phi}
+        columns = {name: column.astype(kind) for name, column in values.items()}
+        collections.append(ak.unflatten(ak.zip(columns), counts))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        found.append(marked.MarkedObjects(offsets, np.ones(size, np.bool_), **columns))
+    for radius in (0.4, 2.0):
+        clean = marked.away_from(*found, radius=radius)
+        assert same(clean, objects.away_from(*collections, radius))
+        assert 0.1 < clean.kept.mean() < 0.95
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.floats(-30, 30, width=32), st.floats(-30, 30, width=32))
 def test_azimuths_wrap_as_in_numpy(first: float, second: float) -> None:
