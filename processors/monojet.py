@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.event_columns import ChosenColumns, EventColumns, gathered
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
-from darkop_dist.events.jet_shifts import JetShift, jet_shifts, met_limit, unshifted
+from darkop_dist.events.jet_shifts import JET_SYSTEMATICS, JetShift, jet_shifts, met_limit, unshifted
 from darkop_dist.events.marked import (
     MarkedObjects,
     Note,
@@ -30,6 +30,7 @@ from darkop_dist.events.marked import (
     of_events,
     take,
 )
+from darkop_dist.events.masses import pair_mass, transverse_mass
 from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
 from darkop_dist.events.read import require_columns
 from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto, jet_columns
@@ -320,6 +321,8 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     ) -> None:
         """Fill the variations of the jets, with the events alone that can be in a region in one of them."""
         parameters = self.settings.parameters
+        if read.is_data or not JET_SYSTEMATICS & set(self.settings.systematics):
+            return
         varied = (parameters.met, self.settings.systematics, parameters.shifts)
         usable = np.flatnonzero(objects.usable)
         limit = met_limit(read, objects.jets, *varied, usable) + objects.muon_limit(usable)
@@ -413,6 +416,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         funnel = Funnel(start, spare=nominal, keep_flow=nominal)
         funnel.add(first=begun.first, b_jets=begun.tagged)
         funnel.start(CUTS, begun.first_failed, begun.failed)
+        # Of most events it is known without azimuths that they fail the recoil, and many fail something else as well.
         hopeless = shift.limit(funnel.events) + objects.muon_limit(funnel.events) < parameters.recoil_min
         funnel.drop(hopeless & ~(funnel.of(spared) & funnel.passed()))
         met_x, met_y = shift.met(funnel.events)
@@ -461,8 +465,8 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             muon_pt=muon_pt,
             muon_eta=take(muons.eta, pair[:, 0]),
             second_muon_pt=take(muons.pt, pair[:, 1]),
-            dimuon_mass=_dimuon_mass(muons, pair),
-            transverse_mass=_transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
+            dimuon_mass=pair_mass(muons, pair),
+            transverse_mass=transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
             vertices=funnel.of(objects.vertices).astype(np.float64),
         )
 
@@ -570,21 +574,6 @@ def _vertices(read: EventColumns, note: Note) -> npt.NDArray[Any]:
         return read.per_event("PV.npvs")
     note("no branch PV_npvs: the vertices were not counted")
     return np.full(len(read), np.nan)
-
-
-def _dimuon_mass(muons: MarkedObjects, pair: Positions) -> Numbers:
-    """Invariant mass in GeV of the two leading muons, taken as massless; NaN with fewer."""
-    mass = np.full(len(pair), np.nan)
-    both = np.flatnonzero(pair[:, 1] >= 0)
-    one, two = pair[both].T
-    deta, dphi = muons.eta[one] - muons.eta[two], muons.phi[one] - muons.phi[two]
-    mass[both] = np.sqrt(2 * muons.pt[one] * muons.pt[two] * (np.cosh(deta) - np.cos(dphi)))
-    return mass
-
-
-def _transverse_mass(pt: Numbers, phi: Numbers, met: Numbers, met_phi: Numbers) -> Numbers:
-    """Transverse mass in GeV of the leading muon and the missing momentum; NaN without a muon."""
-    return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
 
 
 __all__ = ["IdCut", "MonoJet", "MonoJetParameters", "ObjectCuts"]

@@ -14,6 +14,7 @@ from darkop_dist.events.marked import MarkedObjects, Numbers, Positions, changed
 from darkop_dist.events.systematics import ShiftSizes
 
 Note = Callable[[str], None]
+JET_SYSTEMATICS = frozenset({"jet_energy_scale", "jet_energy_resolution"})
 PROPAGATED_PT_MIN = 15.0
 """Jets above this pT in GeV change the missing momentum when they are shifted."""
 ROUNDING = 1e-4
@@ -63,8 +64,7 @@ def jet_shifts(
         sizes: one-sigma sizes.
         note: is told about what could not be done.
     """
-    shifted = [name for name in ("jet_energy_scale", "jet_energy_resolution") if name in systematics]
-    if columns.is_data or not shifted:
+    if columns.is_data or not JET_SYSTEMATICS & set(systematics):
         return
     nominal = unshifted(columns, jets, met)
     counted = MarkedObjects(jets.offsets, jets.pt > PROPAGATED_PT_MIN, jets.pt, jets.eta, jets.phi)
@@ -109,17 +109,16 @@ def met_limit(
         events: positions of the events to look at.
     """
     limit = _length(columns, met, "", events)
-    shifted = [name for name in ("jet_energy_scale", "jet_energy_resolution") if name in systematics]
-    if not shifted or columns.is_data:
+    if columns.is_data:
         return limit
     for suffix in (f"{kind}{way}" for kind in ("JES", "JER") for way in ("Up", "Down")):
         if _has_met(columns, met, suffix):
             limit = np.maximum(limit, _length(columns, met, suffix, events))
     momenta, changes = np.empty(len(events)), np.zeros(len(events))
     kernels.sum_sizes(events, jets.offsets, jets.pt, momenta)
-    if "jet_energy_scale" in shifted:
+    if "jet_energy_scale" in systematics:
         changes += sizes.jet_energy_scale * momenta
-    if "jet_energy_resolution" in shifted and _has_generator_jets(columns):
+    if "jet_energy_resolution" in systematics and _has_generator_jets(columns):
         apart = np.empty(len(events))
         kernels.sum_sizes(events, jets.offsets, jets.pt - _matched_pt(columns, jets), apart)
         changes += sizes.jet_energy_resolution * apart
