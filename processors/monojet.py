@@ -7,7 +7,7 @@ recoil stands for the boson's transverse momentum in all regions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import awkward as ak
@@ -17,9 +17,9 @@ from coffea import processor
 from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.event_columns import EventColumns
+from darkop_dist.events.event_columns import ChosenColumns, EventColumns, gathered
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
-from darkop_dist.events.jet_shifts import JetShift, jet_shifts
+from darkop_dist.events.jet_shifts import JET_SYSTEMATICS, JetShift, jet_shifts, met_limit, unshifted
 from darkop_dist.events.marked import (
     MarkedObjects,
     Note,
@@ -27,8 +27,10 @@ from darkop_dist.events.marked import (
     away_from,
     mark_objects,
     no_objects,
+    of_events,
     take,
 )
+from darkop_dist.events.masses import pair_mass, transverse_mass
 from darkop_dist.events.objects import IdCut, ObjectCuts, delta_phi
 from darkop_dist.events.read import require_columns
 from darkop_dist.events.recoil import CUTS, LeadingJetCuts, cut_on_leading_jet, first_veto, jet_columns
@@ -129,11 +131,12 @@ class Objects:
 
     Attributes:
         jets: all jets; those count that are away from veto muons, electrons and photons.
+        charged: charged-hadron energy fraction of the jets, shape (jets,).
+        neutral: neutral-hadron energy fraction of the jets, shape (jets,).
         tagged: which of those are b-tagged if their pT is high enough, shape (jets,).
         usable: events without veto objects and with the muons of a region, shape (events,).
         vetoed: the first veto that strikes, see ``first_veto``; shape (events,).
         muon_objects: all muons; the veto muons count.
-        pair: positions of the first two veto muons, shape (events, 2).
         muons: number of veto muons, shape (events,).
         tight: number of muons of the control regions, shape (events,).
         charge: sum of the veto muons' charges, shape (events,); their number in files without charges.
@@ -143,17 +146,32 @@ class Objects:
     """
 
     jets: MarkedObjects
+    charged: npt.NDArray[Any]
+    neutral: npt.NDArray[Any]
     tagged: Mask
     usable: npt.NDArray[np.bool_]
     vetoed: Codes
     muon_objects: MarkedObjects
-    pair: Positions
     muons: Positions
     tight: Positions
     charge: npt.NDArray[Any]
     muon_x: Numbers
     muon_y: Numbers
     vertices: npt.NDArray[Any]
+
+    def muon_limit(self, events: Positions) -> Numbers:
+        """What the length of the veto muons' vector sum does not exceed, in GeV, for chosen events."""
+        x, y = self.muon_x[events], self.muon_y[events]
+        return np.asarray(1.0001 * np.sqrt(x * x + y * y))  # hypot costs ten times as much for the last bit
+
+    def of(self, events: Positions) -> Objects:
+        """Those of chosen events, brought together."""
+        jets, jet_places = of_events(self.jets, events)
+        muons, _ = of_events(self.muon_objects, events)
+        ours: dict[str, Any] = {"jets": jets, "muon_objects": muons}
+        ours |= {name: gathered(getattr(self, name), jet_places) for name in ("charged", "neutral", "tagged")}
+        others = [item.name for item in fields(self) if item.name not in ours]
+        return Objects(**ours | {name: gathered(getattr(self, name), events) for name in others})
 
 
 @dataclass(frozen=True)
@@ -285,26 +303,33 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         generated = generator_weights(events)
         factors = weight_variations(events, self.settings.systematics, note)
         weights = generated * factors["nominal"]
-        jets = all_objects(read, "Jet")
-        shifts = jet_shifts(read, jets, parameters.met, self.settings.systematics, parameters.shifts, note)
-        fractions = self._fractions(read, note)
-        objects = self._objects(read, jets, leptons, note)
-        nominal: Selected | None = None
-        for shift in shifts:
-            found = self._select(shift, objects, fractions)
-            self._fill(builder, shift.name, found, weights)
-            if shift.name == NOMINAL:
-                nominal = found
-                for name, factor in factors.items():
-                    if name != NOMINAL:
-                        self._fill(builder, name, found, generated * factor)
-                self._cutflow(builder, found, weights)
-                self._all_cuts_but_one(builder, found, objects, weights)
+        objects = self._objects(read, leptons, note)
+        found = self._select(unshifted(read, objects.jets, parameters.met), objects)
+        self._fill(builder, NOMINAL, found, weights)
+        for name, factor in factors.items():
+            if name != NOMINAL:
+                self._fill(builder, name, found, generated * factor)
+        self._cutflow(builder, found, weights)
+        self._all_cuts_but_one(builder, found, objects, weights)
+        self._fill_shifts(builder, read, objects, weights, note)
         for text in noted:
             builder.note(text, len(events))
-        if nominal is None:
-            raise ValueError("the variations hold no nominal one")
-        return nominal, weights
+        return found, weights
+
+    def _fill_shifts(
+        self, builder: OutputBuilder, read: EventColumns, objects: Objects, weights: Numbers, note: Note
+    ) -> None:
+        """Fill the variations of the jets, with the events alone that can be in a region in one of them."""
+        parameters = self.settings.parameters
+        if read.is_data or not JET_SYSTEMATICS & set(self.settings.systematics):
+            return
+        varied = (parameters.met, self.settings.systematics, parameters.shifts)
+        usable = np.flatnonzero(objects.usable)
+        limit = met_limit(read, objects.jets, *varied, usable) + objects.muon_limit(usable)
+        chosen = usable[~(limit < parameters.recoil_min)]
+        few = objects.of(chosen)
+        for shift in jet_shifts(ChosenColumns(read, chosen), few.jets, *varied, note):
+            self._fill(builder, shift.name, self._select(shift, few), weights[chosen])
 
     def wanted(self, read: EventColumns) -> list[str]:
         """The columns that the selection reads."""
@@ -345,35 +370,35 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         tight = select("Muon", parameters.tight_muon)
         return {"electron": electrons, "muon": muons, "photon": photons, "tau": taus, "tight": tight}
 
-    def _objects(
-        self, read: EventColumns, jets: MarkedObjects, leptons: dict[str, MarkedObjects], note: Note
-    ) -> Objects:
-        muons = leptons["muon"]
+    def _objects(self, read: EventColumns, leptons: dict[str, MarkedObjects], note: Note) -> Objects:
+        muons, jets = leptons["muon"], all_objects(read, "Jet")
         clean = away_from(jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap)
-        counts = muons.counts
-        with_muons = np.flatnonzero(counts)
-        recoil = np.zeros((2, len(read)))
-        recoil[:, with_muons] = muons.vector_sum(muons.pt, muons.directions(), with_muons)
+        charged, neutral = self._fractions(read, note)
+        counts, tight = muons.counts, leptons["tight"].counts
+        muon_x, muon_y, charge = np.zeros(len(read)), np.zeros(len(read)), counts.copy()
+        x, y = muons.vector_sum(muons.pt, muons.directions(), muons.occupied)
+        muon_x[muons.occupied], muon_y[muons.occupied] = x, y
+        if read.has("Muon.charge"):
+            charge[muons.occupied] = muons.total(read.per_object("Muon.charge"), muons.occupied)
         vetoed = first_veto({f"{name} veto": leptons[name].counts for name in ("electron", "photon", "tau")})
-        tight = leptons["tight"].counts
-        charge = muons.total(read.per_object("Muon.charge")) if read.has("Muon.charge") else counts
         known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
         return Objects(
             jets=clean,
+            charged=charged,
+            neutral=neutral,
             tagged=clean.kept & self._taggable(read, jets, note),
             usable=known & (vetoed == 0),
             vetoed=vetoed,
             muon_objects=muons,
-            pair=muons.first(2),
             muons=counts,
             tight=tight,
             charge=charge,
-            muon_x=recoil[0],
-            muon_y=recoil[1],
+            muon_x=muon_x,
+            muon_y=muon_y,
             vertices=_vertices(read, note),
         )
 
-    def _select(self, shift: JetShift, objects: Objects, fractions: tuple[Any, Any]) -> Selected:
+    def _select(self, shift: JetShift, objects: Objects) -> Selected:
         """Follow the events of one variation through its cuts.
 
         The nominal events are followed as long as they fail at most one cut, for the plots with all cuts but one;
@@ -381,16 +406,19 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         """
         parameters = self.settings.parameters
         nominal = shift.name == NOMINAL
-        start = np.arange(len(objects.muons)) if nominal else np.flatnonzero(objects.usable)
         # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
-        spared = objects.muons == 0 if nominal else np.zeros(len(objects.muons), np.bool_)
-        jets, pt = objects.jets, shift.pt
+        spared = (objects.muons == 0) & nominal
+        jets, pt, fractions = objects.jets, shift.pt, (objects.charged, objects.neutral)
+        start = np.arange(len(spared))
         begun = cut_on_leading_jet(
             self._leading_jet_cuts(), jets, pt, fractions, objects.tagged, objects.vetoed, spared, start
         )
         funnel = Funnel(start, spare=nominal, keep_flow=nominal)
         funnel.add(first=begun.first, b_jets=begun.tagged)
         funnel.start(CUTS, begun.first_failed, begun.failed)
+        # Of most events it is known without azimuths that they fail the recoil, and many fail something else as well.
+        hopeless = shift.limit(funnel.events) + objects.muon_limit(funnel.events) < parameters.recoil_min
+        funnel.drop(hopeless & ~(funnel.of(spared) & funnel.passed()))
         met_x, met_y = shift.met(funnel.events)
         x, y = met_x + funnel.of(objects.muon_x), met_y + funnel.of(objects.muon_y)
         recoil = np.hypot(x, y)
@@ -398,8 +426,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         funnel.cut("recoil", recoil > parameters.recoil_min)
         first = funnel.column("first")
         funnel.add(jet_pt=take(pt, first, absent=0.0), jet_eta=take(jets.eta, first, absent=99.0))
-        charged, neutral = fractions
-        funnel.add(charged_fraction=take(charged, first), neutral_fraction=take(neutral, first))
+        funnel.add(charged_fraction=take(objects.charged, first), neutral_fraction=take(objects.neutral, first))
         direction = np.arctan2(funnel.column("recoil_y"), funnel.column("recoil_x"))
         near = jet_columns(
             jets,
@@ -429,7 +456,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
 
     def _add_other_columns(self, funnel: Funnel, objects: Objects) -> None:
         """Observables that the cuts of all regions do without."""
-        muons, pair = objects.muon_objects, objects.pair[funnel.events]
+        muons, pair = objects.muon_objects, objects.muon_objects.first(2, funnel.events)
         x, y, muon_pt = funnel.column("met_x"), funnel.column("met_y"), take(objects.muon_objects.pt, pair[:, 0])
         met, met_phi = np.hypot(x, y), np.arctan2(y, x)
         funnel.add(
@@ -438,8 +465,8 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             muon_pt=muon_pt,
             muon_eta=take(muons.eta, pair[:, 0]),
             second_muon_pt=take(muons.pt, pair[:, 1]),
-            dimuon_mass=_dimuon_mass(muons, pair),
-            transverse_mass=_transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
+            dimuon_mass=pair_mass(muons, pair),
+            transverse_mass=transverse_mass(muon_pt, take(muons.phi, pair[:, 0]), met, met_phi),
             vertices=funnel.of(objects.vertices).astype(np.float64),
         )
 
@@ -469,11 +496,10 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             builder.fill_known(region, variation, values, weights, np.flatnonzero(found.mask(region)))
 
     def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
-        shared = {STEPS.get(step, step): weights[left] for step, left in found.shared.flow.items()}
+        builder.cut(REGIONS, "events read", weights)
+        for step, left in found.shared.flow.items():
+            builder.cut(REGIONS, STEPS.get(step, step), weights[left])
         for region, steps in found.cuts.items():
-            builder.cut(region, "events read", weights)
-            for step, left in shared.items():
-                builder.cut(region, step, left)
             passed = found.inner.passed()
             for step, mask in steps.items():
                 passed &= mask
@@ -548,21 +574,6 @@ def _vertices(read: EventColumns, note: Note) -> npt.NDArray[Any]:
         return read.per_event("PV.npvs")
     note("no branch PV_npvs: the vertices were not counted")
     return np.full(len(read), np.nan)
-
-
-def _dimuon_mass(muons: MarkedObjects, pair: Positions) -> Numbers:
-    """Invariant mass in GeV of the two leading muons, taken as massless; NaN with fewer."""
-    mass = np.full(len(pair), np.nan)
-    both = np.flatnonzero(pair[:, 1] >= 0)
-    one, two = pair[both].T
-    deta, dphi = muons.eta[one] - muons.eta[two], muons.phi[one] - muons.phi[two]
-    mass[both] = np.sqrt(2 * muons.pt[one] * muons.pt[two] * (np.cosh(deta) - np.cos(dphi)))
-    return mass
-
-
-def _transverse_mass(pt: Numbers, phi: Numbers, met: Numbers, met_phi: Numbers) -> Numbers:
-    """Transverse mass in GeV of the leading muon and the missing momentum; NaN without a muon."""
-    return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
 
 
 __all__ = ["IdCut", "MonoJet", "MonoJetParameters", "ObjectCuts"]

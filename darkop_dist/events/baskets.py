@@ -26,6 +26,8 @@ BASKET = struct.Struct(">Hiiii")
 """End of a basket's key, before one last byte: version, buffer size, entry size, entries, end of the data."""
 INTO = {b"L4": cramjam.lz4.decompress_block_into, b"ZS": cramjam.zstd.decompress_into}
 CODECS = {b"ZL": uproot.compression.ZLIB(1), b"XZ": uproot.compression.LZMA(1)}
+FULL = "failed to write whole buffer"
+"""What cramjam says of a block of zstd that goes on when there is no room left; all room has been filled then."""
 BLOCK_HEADER = 9
 LZ4_CHECKSUM = 8
 
@@ -142,7 +144,7 @@ def _entries(branch: Branch, basket: int, raw: Bytes | None, start: int, stop: i
         if raw is None:
             data, positions = branch.embedded[basket - len(branch.starts)]
         else:
-            data, positions = _unpacked(raw, last - first)
+            data, positions = _unpacked(raw, last - first, inside=(low, high) != (0, last - first))
         return _cut(branch, data, positions, low, high, last - first)
     except NotImplementedError:
         raise
@@ -166,22 +168,24 @@ def _cut(branch: Branch, data: Bytes, positions: Column | None, low: int, high: 
     return data[begin:end].view(branch.stored)
 
 
-def _unpacked(raw: Bytes, entries: int) -> tuple[Bytes, Column | None]:
-    """Data of a basket, and for lists the byte position of each entry."""
+def _unpacked(raw: Bytes, entries: int, *, inside: bool) -> tuple[Bytes, Column | None]:
+    """Data of a basket, and for lists the byte position of each entry if it is asked for: a third of all bytes."""
     total, _, size, _, key_bytes, _ = KEY.unpack_from(raw.data, 0)
     _, _, _, found, last = BASKET.unpack_from(raw.data, key_bytes - BASKET.size - 1)
     if total != len(raw):
         raise DamagedBasketError(f"{total} bytes where the tree says {len(raw)}")
     if found != entries:
         raise DamagedBasketError(f"{found} entries where the tree says {entries}")
-    data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes, size)
     border = last - key_bytes
-    return data[:border], None if border == size else data[border:].view(">i4")[1:] - key_bytes
+    needed = border if not inside and 0 <= border <= size else size
+    data = raw[key_bytes:] if total - key_bytes == size else _decompressed(raw, key_bytes, size, needed)
+    return data[:border], data[border:].view(">i4")[1:] - key_bytes if inside and border != size else None
 
 
-def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
+def _decompressed(raw: Bytes, at: int, size: int, needed: int) -> Bytes:
+    """The first bytes of a basket's content, as many as are needed of its size, or more."""
     view, data, done = raw.data, scratch("basket", size), 0
-    while at < len(raw):
+    while at < len(raw) and done < needed:
         codec = bytes(view[at : at + 2])
         packed = int.from_bytes(view[at + 3 : at + 6], "little")
         unpacked = int.from_bytes(view[at + 6 : at + 9], "little")
@@ -191,6 +195,8 @@ def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
             checksum, block = int.from_bytes(block[:LZ4_CHECKSUM], "big"), block[LZ4_CHECKSUM:]
             if xxhash.xxh64_intdigest(block) != checksum:
                 raise DamagedBasketError("the checksum does not match")
+        if codec == b"ZS" and needed < done + unpacked and _begins_with(block, room[: needed - done]):
+            return data
         if codec in INTO:
             found = INTO[codec](block, room.data)
         elif codec in CODECS:
@@ -202,6 +208,15 @@ def _decompressed(raw: Bytes, at: int, size: int) -> Bytes:
         if found != unpacked:
             raise DamagedBasketError(f"{found} bytes decompressed, not {unpacked}")
         at, done = at + packed, done + unpacked
-    if done != size:
-        raise DamagedBasketError(f"{done} bytes decompressed, not {size}")
+    if done < needed:
+        raise DamagedBasketError(f"{done} bytes decompressed, not {needed}")
     return data
+
+
+def _begins_with(block: Any, room: Bytes) -> bool:
+    """Fill the room with the beginning of a block of zstd; whether that could be done."""
+    try:
+        cramjam.zstd.decompress_into(block, room.data)
+    except cramjam.DecompressionError as error:
+        return str(error) == FULL
+    return False

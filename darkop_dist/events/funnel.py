@@ -84,6 +84,10 @@ class Funnel:
         if not kept.all():
             self._keep(np.flatnonzero(kept))
 
+    def drop(self, hopeless: Mask) -> None:
+        """Drop events that are known to fail more cuts to come than may be spared."""
+        self._keep(np.flatnonzero(~hopeless))
+
     def passing(self) -> Funnel:
         """The events that fail no cut so far, followed by themselves."""
         inner = Funnel(self.events)
@@ -104,7 +108,10 @@ class Funnel:
         """A column of the events that are followed."""
         since, values = self._columns[name]
         rows = self._rows[since]
-        return values if rows is None else values[rows]
+        if rows is not None:
+            values = values[rows]
+            self.add(**{name: values})  # asked for again, it is there
+        return values
 
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of all events, for the events that are followed."""

@@ -23,18 +23,27 @@ def compiled(loop: Loop) -> Loop:
 
 
 @compiled
+def members(offsets: Any, event: Any) -> Any:
+    """Positions of the objects of an event; unsigned, as numba would look at each whether it counts from the end."""
+    return range(np.uint64(offsets[event]), np.uint64(offsets[event + 1]))
+
+
+@compiled
 def wrapped(angle: Any, pi: Any, period: Any) -> Any:
-    """An azimuth in [-pi, pi), as numpy's ``(angle + pi) % period - pi``; all three of one precision."""
+    """An azimuth in [-pi, pi), as numpy's ``(angle + pi) % period - pi``; all three of one precision.
+
+    Within three half turns there is no branch that depends on the angle: a branch that goes either way costs more than
+    the whole computation.
+    """
+    none = pi - pi
     x = angle + pi
-    if x >= period:
-        if x - period < period:
-            return (x - period) - pi
-    elif x >= pi - pi:
-        return x - pi
-    elif x > -period:
+    turned = x + (period if x < none else (-period if x >= period else none))
+    if turned >= none and turned < period:
+        return turned - pi
+    if x > -period and x < none:
         return (x + period) - pi
     rest = np.fmod(x, period)
-    return (rest + period) - pi if rest < pi - pi else rest - pi
+    return (rest + period) - pi if rest < none else rest - pi
 
 
 @compiled
@@ -49,58 +58,64 @@ def drop_near(
     others_eta: Any,
     others_phi: Any,
     squared_radius: Any,
-    clearly_far: Any,
     pi: Any,
     period: Any,
+    wraps_once: Any,
 ) -> None:
     """Take the mark off objects that are not farther from every marked other object than a distance in (eta, phi).
 
-    ``events`` are those that have other objects at all; ``clearly_far`` is a distance in eta alone beyond which no
-    rounding can bring an object near.
+    ``events`` are those that have other objects at all. Where azimuths are known to wrap at most once, ``wrapped`` is
+    written out without branches, which takes half the time.
     """
+    none = pi - pi
     for event in events:
-        for other in range(others_offsets[event], others_offsets[event + 1]):
+        for other in members(others_offsets, event):
             if not others_kept[other]:
                 continue
-            for one in range(offsets[event], offsets[event + 1]):
-                deta = eta[one] - others_eta[other]
-                if deta > clearly_far or -deta > clearly_far:
-                    continue
-                dphi = wrapped(phi[one] - others_phi[other], pi, period)
-                kept[one] &= deta * deta + dphi * dphi > squared_radius
+            other_eta, other_phi = others_eta[other], others_phi[other]
+            if wraps_once:
+                for one in members(offsets, event):
+                    deta, x = eta[one] - other_eta, (phi[one] - other_phi) + pi
+                    dphi = (x + (period if x < none else (-period if x >= period else none))) - pi
+                    kept[one] = kept[one] & (deta * deta + dphi * dphi > squared_radius)
+            else:
+                for one in members(offsets, event):
+                    deta, dphi = eta[one] - other_eta, wrapped(phi[one] - other_phi, pi, period)
+                    kept[one] = kept[one] & (deta * deta + dphi * dphi > squared_radius)
 
 
 @compiled
 def count_kept(kept: Any, offsets: Any, counts: Any) -> None:
     """Number of marked objects per event."""
+    seen = np.empty(len(kept) + 1, np.int64)
+    seen[0] = 0
+    for one in range(len(kept)):
+        seen[one + 1] = seen[one] + kept[one]
     for event in range(len(offsets) - 1):
-        number = 0
-        for one in range(offsets[event], offsets[event + 1]):
-            number += kept[one]
-        counts[event] = number
+        counts[event] = seen[offsets[event + 1]] - seen[offsets[event]]
 
 
 @compiled
-def first_kept(kept: Any, offsets: Any, found: Any) -> None:
-    """Positions of the first marked objects of each event in the order of the file; -1 where there are fewer."""
-    for event in range(len(offsets) - 1):
-        at = 0
-        for one in range(offsets[event], offsets[event + 1]):
+def first_kept(events: Any, kept: Any, offsets: Any, found: Any) -> None:
+    """Positions of the first marked objects of chosen events in the order of the file; -1 where there are fewer."""
+    for row in range(len(events)):
+        event, at = events[row], 0
+        for one in members(offsets, event):
             if kept[one] and at < found.shape[1]:
-                found[event, at] = one
+                found[row, at] = one
                 at += 1
-        found[event, at:] = -1
+        found[row, at:] = -1
 
 
 @compiled
-def sum_kept(kept: Any, offsets: Any, values: Any, zero: Any, sums: Any) -> None:
-    """Sum of a value over the marked objects of each event, in the precision of ``zero``."""
-    for event in range(len(offsets) - 1):
-        total = zero
-        for one in range(offsets[event], offsets[event + 1]):
+def sum_kept(events: Any, kept: Any, offsets: Any, values: Any, zero: Any, sums: Any) -> None:
+    """Sum of a value over the marked objects of chosen events, in the precision of ``zero``."""
+    for row in range(len(events)):
+        event, total = events[row], zero
+        for one in members(offsets, event):
             if kept[one]:
                 total += values[one]
-        sums[event] = total
+        sums[row] = total
 
 
 @compiled
@@ -109,7 +124,7 @@ def sum_products(events: Any, kept: Any, offsets: Any, pt: Any, cos: Any, sin: A
     for row in range(len(events)):
         event = events[row]
         along, across = zero, zero
-        for one in range(offsets[event], offsets[event + 1]):
+        for one in members(offsets, event):
             if kept[one]:
                 along += pt[one] * cos[one]
                 across += pt[one] * sin[one]
@@ -124,7 +139,7 @@ def sum_changed(
     for row in range(len(events)):
         event = events[row]
         along, across, own_along, own_across = zero, zero, own_zero, own_zero
-        for one in range(offsets[event], offsets[event + 1]):
+        for one in members(offsets, event):
             if kept[one]:
                 along += pt[one] * cos[one]
                 across += pt[one] * sin[one]
@@ -135,11 +150,38 @@ def sum_changed(
 
 
 @compiled
+def sum_sizes(events: Any, offsets: Any, values: Any, sums: Any) -> None:
+    """Sum of the absolute values of the objects of chosen events, in double precision."""
+    for row in range(len(events)):
+        total = 0.0
+        for one in members(offsets, events[row]):
+            total += abs(np.float64(values[one]))
+        sums[row] = total
+
+
+@compiled
+def place_members(events: Any, offsets: Any, places: Any) -> None:
+    """Positions of the objects of chosen events, one event after another."""
+    at = 0
+    for event in events:
+        for one in members(offsets, event):
+            places[at] = one
+            at += 1
+
+
+@compiled
+def gather(values: Any, places: Any, gathered: Any) -> None:
+    """Values at positions that are known to exist."""
+    for at in range(len(places)):
+        gathered[at] = values[np.uint64(places[at])]
+
+
+@compiled
 def take_matched(index: Any, offsets: Any, values: Any, values_offsets: Any, own: Any, matched: Any) -> None:
     """For each object the value of its partner in another collection of the event, or its own value without one."""
     for event in range(len(offsets) - 1):
         first, last = values_offsets[event], values_offsets[event + 1]
-        for one in range(offsets[event], offsets[event + 1]):
+        for one in members(offsets, event):
             partner = index[one]
             matched[one] = values[first + partner] if 0 <= partner < last - first else own[one]
 
@@ -153,8 +195,8 @@ def take(values: Any, positions: Any, absent: float, taken: Any) -> None:
 
 
 @compiled
-def _goes_before(one: Any, other: Any) -> bool:
-    return not np.isnan(other) and (np.isnan(one) or one > other)
+def _goes_before(one: Any, other: Any) -> Any:
+    return (not np.isnan(other)) & (np.isnan(one) | (one > other))
 
 
 @compiled
@@ -178,26 +220,25 @@ def around(
     pi, period = np.pi, 2 * np.pi
     for row in range(len(events)):
         event, size, number, total = events[row], 0, 0, 0.0
-        for one in range(offsets[event], offsets[event + 1]):
+        for one in members(offsets, event):
             if not kept[one]:
                 continue
-            if pt[one] > pt_min:
-                number += 1
-                total += pt[one]
-            at = size
-            while at > 0 and _goes_before(pt[one], pt[hard[at - 1]]):
-                at -= 1
-            if at == len(hard):
+            above = pt[one] > pt_min
+            number += above
+            total += np.float64(pt[one]) if above else 0.0
+            if size == len(hard) and not _goes_before(pt[one], pt[hard[size - 1]]):
                 continue
             size = min(size + 1, len(hard))
-            for later in range(size - 1, at, -1):
-                hard[later] = hard[later - 1]
+            at = size - 1
+            while at > 0 and _goes_before(pt[one], pt[hard[at - 1]]):
+                hard[at] = hard[at - 1]
+                at -= 1
             hard[at] = one
         least = np.inf
         for at in range(min(size, most)):
             one = hard[at]
-            if pt[one] > pt_min:
-                least = min(least, abs(wrapped(np.float64(phi[one]) - direction[row], pi, period)))
+            distance = abs(wrapped(np.float64(phi[one]) - direction[row], pi, period))
+            least = min(least, distance if pt[one] > pt_min else np.inf)
         found[0, row] = pi if least == np.inf else least
         found[1, row] = number
         found[2, row] = total
@@ -223,38 +264,28 @@ def cut_on_leading(
     low_min: Any,
     high_max: Any,
     tagged_pt_min: Any,
+    pt_zero: Any,
     first: Any,
     number_tagged: Any,
     first_failed: Any,
     failed: Any,
 ) -> None:
-    """Cuts 0 to 7 of ``darkop_dist.events.recoil``, and nothing more for an event than it takes to drop it."""
+    """Cuts 0 to 7 of ``darkop_dist.events.recoil``."""
     for row in range(len(events)):
-        event, lead = events[row], -1
-        for one in range(offsets[event], offsets[event + 1]):
-            if kept[one] and (lead < 0 or _goes_before(pt[one], pt[lead])):
-                lead = one
-        first[row] = lead
-        number, begin = 0, 127
-        if lead < 0 or not pt[lead] > pt_min:
-            number, begin = 1, 0
-        if lead < 0 or not abs(eta[lead]) < abs_eta_max:
-            number, begin = number + 1, min(begin, 1)
-        if lead >= 0 and low[lead] <= low_min:
-            number, begin = number + 1, min(begin, 2)
-        if lead >= 0 and high[lead] >= high_max:
-            number, begin = number + 1, min(begin, 3)
-        if vetoed[event] > 0:
-            first_failed[row], failed[row] = min(begin, 3 + vetoed[event]), -1
-            continue
-        if number > 1 or (number == 1 and not spared[event]):
-            first_failed[row], failed[row] = begin, -1
-            continue
-        count = 0
-        for one in range(offsets[event], offsets[event + 1]):
+        event, lead, hardest, count = events[row], np.int64(-1), pt_zero, 0
+        for one in members(offsets, event):
+            if kept[one] and (lead < 0 or _goes_before(pt[one], hardest)):
+                lead, hardest = np.int64(one), pt[one]
             count += tagged[one] & (pt[one] > tagged_pt_min)
-        number_tagged[row] = count
-        if count > 0:
-            number, begin = number + 1, min(begin, 7)
-        first_failed[row] = begin
-        failed[row] = -1 if number > 1 or (number == 1 and not spared[event]) else begin
+        first[row], number_tagged[row] = lead, count
+        if lead < 0:
+            first_failed[row], failed[row] = 0, -1
+            continue
+        # Sums of truths and few branches: which cuts fail is hard to foretell.
+        soft, forward = not hardest > pt_min, not abs(eta[lead]) < abs_eta_max
+        below, above = low[lead] <= low_min, high[lead] >= high_max
+        number = soft + forward + below + above + (count > 0)
+        begin = 0 if soft else (1 if forward else (2 if below else (3 if above else (7 if count > 0 else 127))))
+        veto = vetoed[event]
+        first_failed[row] = min(begin, 3 + veto) if veto > 0 else begin
+        failed[row] = -1 if (veto > 0) | (number > spared[event]) else begin

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import kernels
-from darkop_dist.events.event_columns import EventColumns, Offsets, Values
+from darkop_dist.events.event_columns import EventColumns, Offsets, Values, chosen_lists, gathered
 from darkop_dist.events.objects import IdCut, ObjectCuts
 
 Note = Callable[[str], None]
@@ -54,17 +54,29 @@ class MarkedObjects:
         kernels.count_kept(self.kept, self.offsets, found)
         return found
 
-    def first(self, number: int) -> Positions:
-        """Positions of the first objects that count in the order of the file, shape (events, number); -1: none."""
-        found = np.empty((self.events, number), np.int64)
-        kernels.first_kept(self.kept, self.offsets, found)
+    @cached_property
+    def occupied(self) -> Positions:
+        """Positions of the events that have objects that count."""
+        return np.flatnonzero(self.counts > 0)
+
+    def first(self, number: int, events: Positions | None = None) -> Positions:
+        """Positions of the first objects that count in the order of the file, shape (chosen events, number); -1: none.
+
+        Args:
+            number: how many.
+            events: the events to look at; all by default.
+        """
+        events = np.arange(self.events) if events is None else events
+        found = np.empty((len(events), number), np.int64)
+        kernels.first_kept(events, self.kept, self.offsets, found)
         return found
 
-    def total(self, values: Values) -> Values:
-        """Sum of a column over the objects that count, shape (events,)."""
+    def total(self, values: Values, events: Positions | None = None) -> Values:
+        """Sum of a column over the objects that count, shape (chosen events,); of all events by default."""
+        events = np.arange(self.events) if events is None else events
         kind = np.int64 if values.dtype.kind in "iu" else values.dtype
-        sums = np.empty(self.events, kind)
-        kernels.sum_kept(self.kept, self.offsets, values, sums.dtype.type(0), sums)
+        sums = np.empty(len(events), kind)
+        kernels.sum_kept(events, self.kept, self.offsets, values, sums.dtype.type(0), sums)
         return sums
 
     def directions(self) -> tuple[Values, Values]:
@@ -86,6 +98,13 @@ class MarkedObjects:
         sums = np.empty((2, len(events)))
         kernels.sum_products(events, self.kept, self.offsets, pt, *directions, zero, sums)
         return sums[0], sums[1]
+
+
+def of_events(objects: MarkedObjects, events: Positions) -> tuple[MarkedObjects, Positions]:
+    """The objects of chosen events alone, and their positions among all objects."""
+    offsets, places = chosen_lists(objects.offsets, events)
+    kept, pt, eta, phi = (gathered(values, places) for values in (objects.kept, objects.pt, objects.eta, objects.phi))
+    return MarkedObjects(offsets, kept, pt, eta, phi), places
 
 
 def changed_sums(
@@ -153,12 +172,13 @@ def _passes(values: Values, cut: IdCut) -> Marks:
 def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> MarkedObjects:
     """The objects, where only those count that are farther than a distance in (eta, phi) from others that count."""
     kept = objects.kept.copy()
+    near = _wraps_once(objects.phi)
     for other in others:
         if not other.kept.any():
             continue
         kind: Any = np.result_type(objects.eta, other.eta, objects.phi, other.phi).type
         kernels.drop_near(
-            np.flatnonzero(other.counts),
+            other.occupied,
             kept,
             objects.offsets,
             objects.eta,
@@ -168,11 +188,16 @@ def away_from(objects: MarkedObjects, *others: MarkedObjects, radius: float) -> 
             other.eta,
             other.phi,
             kind(radius**2),
-            kind(1.01 * radius),
             kind(np.pi),
             kind(2 * np.pi),
+            near and _wraps_once(other.phi),
         )
     return MarkedObjects(objects.offsets, kept, objects.pt, objects.eta, objects.phi)
+
+
+def _wraps_once(phi: Values) -> bool:
+    """Whether the difference of two such azimuths is within one turn of [-pi, pi)."""
+    return bool(phi.min(initial=0.0) > -4.0 and phi.max(initial=0.0) < 4.0)
 
 
 def take(values: Values, positions: Positions, *, absent: float = np.nan) -> Numbers:

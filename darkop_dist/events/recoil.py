@@ -51,7 +51,7 @@ class LeadingJets:
 
     Attributes:
         first: position of the leading jet, -1 without jets; shape (events,).
-        tagged: number of b-tagged jets, only for events that are not dropped; shape (events,).
+        tagged: number of b-tagged jets, shape (events,).
         first_failed: see ``Funnel.start``.
         failed: see ``Funnel.start``.
     """
@@ -98,7 +98,7 @@ def cut_on_leading_jet(
     """
     found = LeadingJets(
         first=np.empty(len(events), np.int64),
-        tagged=np.zeros(len(events)),
+        tagged=np.empty(len(events)),
         first_failed=np.empty(len(events), np.int8),
         failed=np.empty(len(events), np.int8),
     )
@@ -123,6 +123,7 @@ def cut_on_leading_jet(
         cuts.charged_fraction_min,
         cuts.neutral_fraction_max,
         like(pt, cuts.tagged_pt_min),
+        like(pt, 0.0),
         found.first,
         found.tagged,
         found.first_failed,

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import hist
 import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field
+
+from darkop_dist.histograms.state import with_numbers
 
 NOMINAL = "nominal"
 
@@ -90,20 +92,19 @@ def filled(observable: Observable, dataset: str, slices: Mapping[tuple[str, str]
         return book(observable)
     regions = list(dict.fromkeys(region for region, _ in slices))
     variations = list(dict.fromkeys(variation for _, variation in slices))
-    axes = _categories(dataset, tuple(regions), tuple(variations))
-    histogram = hist.Hist(*axes, observable.axis(), storage=hist.storage.Weight())
-    view = histogram.view(flow=True)
+    template = _booked(observable, dataset, tuple(regions), tuple(variations))
+    content = np.zeros((*template.axes.extent, 2))
     for (region, variation), sums in slices.items():
-        content = view[0, regions.index(region), variations.index(variation)]
-        content["value"], content["variance"] = sums[:, 0], sums[:, 1]
-    return histogram
+        content[0, regions.index(region), variations.index(variation)] = sums
+    return with_numbers(template, content)
 
 
-@lru_cache(maxsize=64)
-def _categories(dataset: str, regions: tuple[str, ...], variations: tuple[str, ...]) -> tuple[Any, ...]:
-    """The axes of categories, which a histogram copies."""
+@lru_cache(maxsize=256)
+def _booked(observable: Observable, dataset: str, regions: tuple[str, ...], variations: tuple[str, ...]) -> hist.Hist:
+    """An empty histogram with categories, to be copied."""
     categories = {"dataset": (dataset,), "region": regions, "variation": variations}
-    return tuple(hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items())
+    axes = [hist.axis.StrCategory(names, growth=True, name=name) for name, names in categories.items()]
+    return hist.Hist(*axes, observable.axis(), storage=hist.storage.Weight())
 
 
 def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:

@@ -37,23 +37,28 @@ def _compiled_loop() -> Any:
 
 
 def _loop(sums: Any, edges: Any, values: Any, weights: Any, chosen: Any) -> None:
-    last = len(edges) - 1
+    bins = len(edges) - 1
+    # Where bins are of one width, the bin follows from the value but for rounding; that costs half of a search.
+    bins_per_unit = bins / (edges[bins] - edges[0])
+    guessed = 0.0 < bins_per_unit < np.inf
     for at in chosen:
         value = np.float64(values[at])
         if np.isnan(value):
             continue
         if value < edges[0]:
             found = 0
-        elif value >= edges[last]:
-            found = last + 1
+        elif value >= edges[bins]:
+            found = bins + 1
         else:
-            low, high = 0, last
-            while high - low > 1:
-                middle = (low + high) // 2
-                if value < edges[middle]:
-                    high = middle
-                else:
-                    low = middle
+            low = min(int((value - edges[0]) * bins_per_unit), bins - 1) if guessed else 0
+            if not edges[low] <= value < edges[low + 1]:
+                low, high = 0, bins
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    if value < edges[middle]:
+                        high = middle
+                    else:
+                        low = middle
             found = low + 1
         weight = weights[at]
         sums[found, 0] += weight

@@ -120,9 +120,17 @@ class OutputBuilder:
             raise ValueError("scores are counted only with an operator")
         self._counts.fill(self.dataset, region, split, scores)
 
-    def cut(self, region: str, step: str, weights: npt.NDArray[np.float64]) -> None:
-        """Record the events that are left after a step of the selection, with their weights of shape (events,)."""
-        self._cutflow.setdefault(region, {})[step] = np.array([len(weights), weights.sum()])
+    def cut(self, region: str | Sequence[str], step: str, weights: npt.NDArray[np.float64]) -> None:
+        """Record the events that are left after a step of the selection.
+
+        Args:
+            region: name of the region, or of several that share this step and all before it.
+            step: name of the step.
+            weights: weights of the events, shape (events,).
+        """
+        left = np.array([len(weights), weights.sum()])
+        for name in [region] if isinstance(region, str) else region:
+            self._cutflow.setdefault(name, {})[step] = left.copy()
 
     def note(self, text: str, events: int) -> None:
         """Record what the reader of the result must know, such as a cut that could not be applied."""

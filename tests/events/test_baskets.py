@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
+from darkop_dist.events import baskets
 from darkop_dist.events.files import forget, open_file
 from darkop_dist.events.source import ChunkSource
 
@@ -62,6 +63,29 @@ def test_every_column_and_any_range_of_generated_files(
     ranges = [(0, 5000), (0, 0), (0, 900), (899, 901), (900, 1800), (1234, 4321), (4999, 5000)]
     read, left = compare(str(path), ranges)
     assert (read, left) == (49 * len(ranges), 0)
+
+
+def test_positions_of_lists_are_decompressed_only_where_they_are_needed(
+    tmp_path: Path, write_nanoaod: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_nanoaod(tmp_path / "a.root", 2000, compression="zstd", basket_events=1000)
+    sizes: list[int] = []
+    whole = baskets.INTO[b"ZS"]
+    monkeypatch.setitem(baskets.INTO, b"ZS", lambda block, room: sizes.append(len(room)) or whole(block, room))
+    names = ["nJet", "Jet_pt", "Muon_charge", "MET_pt"]
+
+    def read(start: int, stop: int) -> dict[str, bytes]:
+        sizes.clear()
+        source = ChunkSource(open_file(str(path)), "Events", start, stop)
+        source.load(names)
+        return {name: source.column(name).tobytes() for name in names}
+
+    found = read(0, 2000)
+    assert sizes == 3 * 2 * [4000]  # the counters nJet and nMuon, and MET_pt
+    monkeypatch.setattr(baskets, "FULL", "what another version of the decompressor may say")
+    assert read(0, 2000) == found
+    assert len(sizes) == 5 * 2
+    assert read(0, 1999)["Jet_pt"] == found["Jet_pt"][: len(read(0, 1999)["Jet_pt"])]
 
 
 def test_lzma_no_compression_and_several_blocks(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ def test_cuts_one_by_one_are_cuts_on_masks(seed: int, spare: bool, events: int) 
     failed = np.where(failures > int(spare), DROPPED, first).astype(np.int8)
     funnel.add(early=values)
     funnel.start("ab", first, failed)
+    hopeless = ~masks["c"] & ~masks["d"]
+    funnel.drop(funnel.of(hopeless))
     for name in "cd":
         funnel.cut(name, funnel.of(masks[name]))
         funnel.add(**{name: values[funnel.events]})

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from darkop_dist.config import DatasetRecord
 from darkop_dist.errors import InputFileError
 from darkop_dist.events import marked, objects
-from darkop_dist.events.event_columns import EventColumns
-from darkop_dist.events.jet_shifts import jet_shifts
+from darkop_dist.events.event_columns import ChosenColumns, EventColumns
+from darkop_dist.events.jet_shifts import jet_shifts, met_limit, unshifted
 from darkop_dist.events.kernels import wrapped
 from darkop_dist.events.objects import IdCut, ObjectCuts
 from darkop_dist.events.read import open_events
@@ -80,13 +80,37 @@ def test_sums_and_order_are_those_of_awkward(ttbar: ak.Array) -> None:
 def test_variations_are_those_of_awkward(ttbar: ak.Array, met: str) -> None:
     names, sizes = ("jet_energy_scale", "jet_energy_resolution"), ShiftSizes(jet_energy_scale=0.05)
     read, every = EventColumns(ttbar), np.arange(len(ttbar))
-    found = list(jet_shifts(read, marked.all_objects(read, "Jet"), met, names, sizes, print))
+    jets = marked.all_objects(read, "Jet")
+    found = [unshifted(read, jets, met), *jet_shifts(read, jets, met, names, sizes, print)]
     expected = object_variations(ttbar, met, names, sizes, print)
+    limit = met_limit(read, jets, met, names, sizes, every)
+    some = np.arange(len(ttbar) - 1, 0, -3)
+    few = ChosenColumns(read, some)
+    again = [unshifted(few, *(few_jets := marked.of_events(jets, some)[:1]), met)]
+    again += jet_shifts(few, *few_jets, met, names, sizes, print)
     assert [shift.name for shift in found] == [variation.name for variation in expected]
-    for shift, variation in zip(found, expected, strict=True):
+    for shift, same_shift, variation in zip(found, again, expected, strict=True):
         assert shift.pt.tobytes() == ak.to_numpy(ak.flatten(variation.jets.pt)).tobytes()
         x, y = shift.met(every)
         assert (x.tobytes(), y.tobytes()) == (variation.met_x.tobytes(), variation.met_y.tobytes())
+        assert [part.tobytes() for part in same_shift.met(np.arange(len(some)))] == [
+            x[some].tobytes(),
+            y[some].tobytes(),
+        ]
+        assert same_shift.pt.tobytes() == ak.to_numpy(ak.flatten(variation.jets.pt[some])).tobytes()
+        assert (np.hypot(x, y) < limit).all()
+        assert (np.hypot(x, y) < shift.limit(every)).all()
+    assert (limit[some] == met_limit(few, *few_jets, met, names, sizes, np.arange(len(some)))).all()
+    assert np.median(limit) < 2 * np.median(found[0].limit(every))  # it would be of no use if it were far away
+
+
+def test_the_objects_of_chosen_events(ttbar: ak.Array) -> None:
+    read, events = EventColumns(ttbar), np.array([3, 0, 7, 7])
+    muons = marked.mark_objects(read, "Muon", LEPTONS, print)
+    chosen, places = marked.of_events(muons, events)
+    assert same(chosen, objects.select_objects(ttbar, "Muon", LEPTONS, print)[events])
+    assert chosen.eta.tolist() == muons.eta[places].tolist() == ak.flatten(ttbar.Muon.eta[events]).to_list()
+    assert np.diff(chosen.offsets).tolist() == ak.num(ttbar.Muon)[events].to_list()
 
 
 def test_equal_momenta_stay_in_order_and_nan_comes_first() -> None:
@@ -98,6 +122,27 @@ def test_equal_momenta_stay_in_order_and_nan_comes_first() -> None:
         columns = jet_columns(jets, pt, np.array([0]), pt_min=0.0, most=1, direction=np.zeros(1))
         assert columns.second_pt.tolist() == [second]
         assert columns.second_eta.tolist() == [{9.0: 5.0, 7.0: 2.0, 5.0: 0.0}[second]]
+
+
+@pytest.mark.parametrize("turns", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_overlap_at_any_azimuth(turns: float, kind: type[np.floating]) -> None:
+    rng = np.random.default_rng(int(10 * turns))
+    collections, found = [], []
+    for most in (6, 3):
+        counts = rng.integers(0, most, 2000)
+        size = counts.sum()
+        phi = (rng.choice([-np.pi, np.pi, 0.0, 1.0], size) + rng.normal(0.0, 0.5, size)).clip(-3.9, 3.9)
+        phi += 2 * np.pi * np.round(rng.uniform(-turns, turns, size))
+        values = {"pt": np.arange(size), "eta": rng.normal(0.0, 0.5, size), "phi": phi}
+        columns = {name: column.astype(kind) for name, column in values.items()}
+        collections.append(ak.unflatten(ak.zip(columns), counts))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        found.append(marked.MarkedObjects(offsets, np.ones(size, np.bool_), **columns))
+    for radius in (0.4, 2.0):
+        clean = marked.away_from(*found, radius=radius)
+        assert same(clean, objects.away_from(*collections, radius))
+        assert 0.1 < clean.kept.mean() < 0.95
 
 
 @settings(max_examples=300, deadline=None)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.histograms import Observable, OutputBuilder, book
+from darkop_dist.histograms.filling import add_events
 
 EDGES = (0.0, 0.25, 0.3, 1.0, 7.5)
 OBSERVABLE = Observable("x", EDGES, "$x$", "GeV")
@@ -33,6 +34,30 @@ def test_sums_are_those_of_boost_histogram(seed: int, kind: type[np.number]) -> 
     grown = found.copy().fill("other", "c", "down", 0.5, weight=1.0)
     assert list(grown.axes["region"]) == ["a", "b", "c"]
     assert list(builder.output()["histograms"]["x"].axes["region"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        tuple(np.linspace(0.0, 3.2, 17)),
+        tuple(np.linspace(-5.0, 5.0, 21)),
+        tuple(np.arange(-0.5, 11.5)),
+        tuple(0.1 * np.arange(1, 40)),
+        (250.0, 280.0, 310.0, 340.0, 1400.0),
+        (0.0, 1.0, np.inf),
+        (-np.inf, 0.0, 1.0),
+        (-1.7e308, 0.0, 1.7e308),
+        (0.0, 5e-324, 1e-323),
+    ],
+)
+def test_bins_are_those_of_a_search_in_the_edges(edges: tuple[float, ...]) -> None:
+    rng, finite = np.random.default_rng(5), np.asarray([edge for edge in edges if np.isfinite(edge)])
+    around = [finite, np.nextafter(finite, -np.inf), np.nextafter(finite, np.inf), [np.inf, -np.inf, -0.0, 1.7e308]]
+    values = np.concatenate([*around, rng.uniform(finite[0] / 2, finite[-1] / 2, 500) * 2, np.float32(finite[1:-1])])
+    for value in values:
+        sums = np.zeros((len(edges) + 1, 2))
+        add_events(sums, np.asarray(edges), np.array([value]), np.ones(1), np.zeros(1, np.int64))
+        assert np.flatnonzero(sums[:, 0]).tolist() == [np.searchsorted(edges, value, side="right")]
 
 
 def test_known_values_of_chosen_events_fill_all_observables() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from darkop_dist.histograms.packed.plain import decode_plain, encode_plain
 from darkop_dist.histograms.packed.structure import Axis, Cells
+from darkop_dist.histograms.state import exact_key, storage_of
 
 KINDS = {"hist.Hist": hist.Hist, "hist.NamedHist": hist.NamedHist, "boost_histogram.Histogram": bh.Histogram}
 STORAGES = {
@@ -23,6 +25,8 @@ STORAGES = {
 ADDABLE = ("Double", "Int64", "AtomicInt64", "Weight")
 """Storages whose sum is the sum of the numbers in the cells."""
 KNOWN = "_variance_known"
+_DESCRIBED_MOST = 512
+_described: OrderedDict[tuple[Any, ...], Cells] = OrderedDict()
 
 
 def kind_of_histogram(value: Any) -> str | None:
@@ -31,12 +35,24 @@ def kind_of_histogram(value: Any) -> str | None:
 
 
 def describe(histogram: Any, kind: str) -> Cells:
-    """The structure of a histogram whose numbers come first.
+    """The structure of a histogram whose numbers come first; worked out once for equal histograms.
 
     Raises:
         TypeError: a storage, transform or piece of metadata cannot be written; the message says which.
     """
-    storage = type(histogram.storage_type()).__name__
+    key = exact_key(histogram)
+    found = None if key is None else _described.get(key)
+    if found is None:
+        found = _describe(histogram, kind)
+    if key is not None:
+        _described[key] = found
+        if len(_described) > _DESCRIBED_MOST:
+            _described.popitem(last=False)
+    return found
+
+
+def _describe(histogram: Any, kind: str) -> Cells:
+    storage = storage_of(histogram)
     if storage not in STORAGES:
         raise TypeError(f"storage {storage}")
     axes = tuple(_describe_axis(axis) for axis in histogram.axes)
@@ -49,12 +65,6 @@ def describe(histogram: Any, kind: str) -> Cells:
     if not same or {**rebuilt.__dict__, KNOWN: known} != {**histogram.__dict__, KNOWN: known}:
         raise TypeError("an axis that does not come back the same")
     return cells
-
-
-def numbers_of(histogram: Any) -> npt.NDArray[Any]:
-    """All cells with flow, in C order, components innermost; one-dimensional."""
-    view = np.ascontiguousarray(np.asarray(histogram.view(flow=True)))
-    return view.view(np.float64 if view.dtype.names else view.dtype).reshape(-1)
 
 
 def rebuild(cells: Cells, numbers: npt.NDArray[Any]) -> Any:

@@ -27,6 +27,7 @@ from darkop_dist.histograms.packed.structure import (
     Wrapped,
     structure_of,
 )
+from darkop_dist.histograms.state import numbers_of, storage_of
 
 FACTORIES: dict[Any, str] = {kind: kind.__name__ for kind in (int, float, complex, str, list, dict, set, bool)}
 _PYTHON = {float: "<f8", complex: "<c16"}
@@ -130,7 +131,7 @@ class _Writer:
         return None
 
     def _histogram(self, value: Any, kind: str, path: str) -> Node:
-        storage = type(value.storage_type()).__name__
+        storage = storage_of(value)
         if self.apart and storage not in cells.ADDABLE and storage in cells.STORAGES:
             self.joined.append(raw_bytes(_packed(value, path, apart=False)))
             return Joined(f"{kind}.{storage}", len(self.joined) - 1)
@@ -141,7 +142,7 @@ class _Writer:
                 f"storages {', '.join(cells.STORAGES)}, transforms log, sqrt and Pow, metadata that JSON can write"
             )
             raise _refusal(path, f"a {kind} with {error}", accepted) from None
-        return replace(found, start=self._keep(found.bucket, cells.numbers_of(value)))
+        return replace(found, start=self._keep(found.bucket, numbers_of(value)))
 
     def _other(self, value: Any, path: str) -> Node:
         kind = type(value)
