@@ -14,7 +14,7 @@ provenance.json      versions, hashes, seeds, seconds per stage
 timeline.json        when the pass over the events began and ended, and what was merged when
 dask-report.html     Dask's own performance report, if the run used Dask
 checkpoint/          the operator, if the run trained one
-training.json        what that training depended on
+training.json        what that training depended on and what it lost
 chunks/              the results of the chunks, from which the run can be resumed
 report/index.html    the result page
 """

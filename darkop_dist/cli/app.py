@@ -57,7 +57,9 @@ def top(
 def run(
     document: DocumentArgument,
     output: Annotated[Path | None, typer.Option(help="Directory of the result.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing result.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing result, unless events are lost and it holds more.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Process only what is missing, failed or has changed since an earlier run.")
     ] = False,
