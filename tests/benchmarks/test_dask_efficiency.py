@@ -1,8 +1,8 @@
 """What Dask costs: one worker against a plain process in CPU seconds, two workers against one on the clock.
 
 Run alone on a quiet machine: ``pytest tests/benchmarks/test_dask_efficiency.py --benchmark-only``. The work is the
-mono-jet search of jobs/quickstart.yml, with its jet variations, over eight files of 500 k made events (one file under
-eight names) in chunks of 250 k. Everything that is compared runs in turns, so that a change of the machine's load meets all of it; first each does the work once
+mono-jet search of jobs/quickstart.yml, with its jet variations, over 16 files of 500 k made events (one file under
+16 names) in chunks of 250 k. Everything that is compared runs in turns, so that a change of the machine's load meets all of it; first each does the work once
 unmeasured, for imports and compilation.
 """
 
@@ -37,7 +37,7 @@ from darkop_dist.stages.search import load_processor
 EVENTS = int(os.environ.get("DARKOP_BENCHMARK_EVENTS", "500000"))
 ROUNDS = int(os.environ.get("DARKOP_BENCHMARK_ROUNDS", "5"))
 CHUNKS = 2  # of each file
-FILES = 8
+FILES = 16
 RECORD = DatasetRecord(name="mc", kind="simulation", files=("x",))
 COLLECTIONS = {
     "Jet": (3.5, 20.0, 60.0, ("mass", "chHEF", "neHEF", "btagDeepFlavB"), ()),
@@ -181,7 +181,7 @@ def numbered(tasks: list[Task]) -> list[Task]:
     return [dataclasses.replace(task, chunk=chunk) for task, chunk in zip(tasks, chunks, strict=True)]
 
 
-@pytest.mark.benchmark(group="mono-jet over 4 million events, four ways in turns")
+@pytest.mark.benchmark(group="mono-jet over 8 million events, four ways in turns")
 def test_dask_wastes_no_core(
     benchmark: BenchmarkFixture, tasks: list[Task], processor: Any, capsys: pytest.CaptureFixture
 ) -> None:

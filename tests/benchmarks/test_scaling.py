@@ -2,7 +2,8 @@
 
 The scheduler, the client, the driver, the store and the merge tree are the real ones; the workers are simulated
 (``simulated_workers.py``), and a chunk takes no time. What is measured is per chunk and its share of the merges, in
-each fifth of the run: it must not grow with what was merged before.
+each fifth of the run: it must not grow with what was merged before. ``loop_ms`` is the processor time of a fixed loop at
+the end of each part: what the machine itself gives at that moment.
 
 Run with: pytest tests/benchmarks/test_scaling.py --benchmark-only -s; with DARKOP_BENCHMARK_CHUNKS=100000 for the full
 size, which takes some minutes. Needs 4100 open files (ulimit -n).
@@ -56,6 +57,7 @@ class Spent:
     received: int
     driver_mb: float
     scheduler_mb: float
+    loop_ms: float
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ def through_tcp() -> tuple[int, int]:
     return sums[0], sums[1]
 
 
+def fixed_loop_ms() -> float:
+    began, total = time.process_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return 1e3 * (time.process_time() - began)
+
+
 class Marks:
     """Looks at what was spent at the end of each part of the run."""
 
@@ -114,7 +123,7 @@ class Marks:
         scheduler, memory = self.scheduler.cpu_times(), self.scheduler.memory_info().rss / 1e6
         return Spent(
             self.chunks, time.perf_counter(), scheduler.user + scheduler.system, time.process_time(), *through_tcp(),
-            psutil.Process().memory_info().rss / 1e6, memory,
+            psutil.Process().memory_info().rss / 1e6, memory, fixed_loop_ms(),
         )  # fmt: skip
 
     def __call__(self, _result: Any) -> None:
@@ -137,6 +146,7 @@ class Marks:
                     "driver_kb_more": round((two.driver_mb - one.driver_mb) / number * 1e3, 2),
                     "driver_mb": round(two.driver_mb),
                     "scheduler_mb": round(two.scheduler_mb),
+                    "loop_ms": round(two.loop_ms),
                 }
             )
         return rows
