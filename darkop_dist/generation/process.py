@@ -60,7 +60,8 @@ class Process(BaseModel):
         label: how plots name it; LaTeX between dollar signs.
         description: what is generated.
         matrix_elements: ``pythia`` for its built-in ones, ``spin-1-mediator`` for those of `mediator`.
-        settings: Pythia's lines that the process always has; see ``pythia_lines``.
+        settings: Pythia's lines that the process always has; see ``pythia_lines``. Lines that begin with ``darkop:``
+            are not for Pythia but for `suep`.
         parameters: what a user may set, by name.
         reference: the paper that describes it.
         approximations: what is missing or simplified.
