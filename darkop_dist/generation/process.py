@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import operator
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,12 @@ from pydantic import BaseModel, ConfigDict
 from darkop_dist.errors import InputValueError, UnknownNameError
 
 PROCESS_DIRECTORY = Path(__file__).parent / "processes"
+ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 class Parameter(BaseModel):
@@ -25,7 +34,8 @@ class Parameter(BaseModel):
         choices: the words allowed; empty for a number.
         above: a parameter that must be smaller than this one.
         unit: unit of the number; empty if it has none.
-        settings: Pythia's lines, with ``{value}`` where the value goes.
+        settings: Pythia's lines, with ``{value}`` where the value goes; see ``pythia_lines``.
+        choice_settings: further lines of each choice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +47,8 @@ class Parameter(BaseModel):
     choices: tuple[str, ...] = ()
     above: str | None = None
     unit: str = ""
-    settings: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    choice_settings: dict[str, tuple[str, ...]] = {}
 
 
 class Process(BaseModel):
@@ -49,7 +60,8 @@ class Process(BaseModel):
         label: how plots name it; LaTeX between dollar signs.
         description: what is generated.
         matrix_elements: ``pythia`` for its built-in ones, ``spin-1-mediator`` for those of `mediator`.
-        settings: Pythia's lines that the process always has.
+        settings: Pythia's lines that the process always has; see ``pythia_lines``. Lines that begin with ``darkop:``
+            are not for Pythia but for `suep`.
         parameters: what a user may set, by name.
         reference: the paper that describes it.
         approximations: what is missing or simplified.
@@ -97,6 +109,9 @@ def list_processes() -> tuple[Process, ...]:
 def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) -> tuple[str, ...]:
     """All lines that Pythia reads for a process.
 
+    Braces in a line hold the name of a parameter, or sums, differences, products and quotients of such numbers:
+    ``4900101:m0 = {dark_mass / 2}``. In a parameter's own lines ``value`` is that parameter.
+
     Args:
         process: the process.
         settings: values that replace the defaults of its parameters.
@@ -128,8 +143,41 @@ def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) ->
                 f"{values[name]} is not above {parameter.above}, {values[parameter.above]}",
                 f"Raise {name} or lower {parameter.above}.",
             )
-    own = [line.format(value=values[name]) for name, p in process.parameters.items() for line in p.settings]
-    return (*process.settings, *own)
+    lines = [filled(line, values) for line in process.settings]
+    for name, parameter in process.parameters.items():
+        known = {**values, "value": values[name]}
+        chosen = parameter.choice_settings.get(values[name], ())
+        lines += [filled(line, known) for line in (*parameter.settings, *chosen)]
+    return tuple(lines)
+
+
+def filled(line: str, values: Mapping[str, str]) -> str:
+    """A line with its braces worked out.
+
+    Args:
+        line: see ``pythia_lines``.
+        values: words and numbers by name.
+
+    >>> filled("51:m0 = {(1 - r) / 4}", {"r": "0.5"})
+    '51:m0 = 0.125'
+    """
+
+    def worked_out(found: re.Match[str]) -> str:
+        text = found[1].strip()
+        return values[text] if text in values else repr(_number(ast.parse(text, mode="eval").body, values))
+
+    return re.sub(r"\{([^{}]+)\}", worked_out, line)
+
+
+def _number(term: ast.expr, values: Mapping[str, str]) -> float:
+    match term:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id=name):
+            return float(values[name])
+        case ast.BinOp(left=left, op=operation, right=right) if type(operation) in ARITHMETIC:
+            return ARITHMETIC[type(operation)](_number(left, values), _number(right, values))
+    raise ValueError(f"{ast.unparse(term)} is no arithmetic of parameters")
 
 
 def _checked(thing: str, parameter: Parameter, value: float | str) -> str:

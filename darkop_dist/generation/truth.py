@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
 
 MAX_EMPTY_ROUNDS = 3
 HEAVY_HADRON_PT_MIN_GEV = 5.0
@@ -90,7 +91,7 @@ def generate_truth(request: PartRequest) -> Truth:
 
     Raises:
         RunError: Pythia rejects a setting, does not start or keeps failing events.
-        InputValueError: the parameters describe no particle, see `mediator.read_mediator`.
+        InputValueError: the parameters describe no particle, see `mediator.read_mediator` and `suep.Suep`.
     """
     pythia, _alive = _start(request)
     record = _next_events(pythia, request)
@@ -98,21 +99,27 @@ def generate_truth(request: PartRequest) -> Truth:
     cross_section = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
     particles = record.prt
     visible, charge, heavy = _properties(pythia, particles.id)
-    stable = particles.status > 0
+    suep = suep_of(request.lines)
+    mediators = (particles.id == MEDIATOR) & (suep is not None)
+    stable = (particles.status > 0) & ~mediators
     invisible = particles.p[stable & ~visible]
     kept = stable & visible
     momentum = particles.p[kept]
+    measurable = ak.zip(
+        {
+            "px": momentum.px,
+            "py": momentum.py,
+            "pz": momentum.pz,
+            "E": momentum.e,
+            "id": particles.id[kept],
+            "charge": charge[kept],
+        }
+    )
+    if suep is not None:
+        decayed = _decayed(particles.p[mediators & (particles.status > 0)], suep, request.seed)
+        measurable = ak.concatenate([measurable, decayed], axis=1)
     return Truth(
-        particles=ak.zip(
-            {
-                "px": momentum.px,
-                "py": momentum.py,
-                "pz": momentum.pz,
-                "E": momentum.e,
-                "id": particles.id[kept],
-                "charge": charge[kept],
-            }
-        ),
+        particles=measurable,
         invisible_px=_numbers(ak.sum(invisible.px, axis=1)),
         invisible_py=_numbers(ak.sum(invisible.py, axis=1)),
         heavy_hadrons=_heavy_hadrons(particles.p, heavy),
@@ -120,6 +127,14 @@ def generate_truth(request: PartRequest) -> Truth:
         weights=_numbers(record.info.weights[:, 0]),
         cross_section=cross_section,
     )
+
+
+def _decayed(mediators: ak.Array, suep: Suep, seed: int) -> ak.Array:
+    """What becomes of the mediators, one in each event, as ``Truth.particles``."""
+    momenta = np.column_stack([_numbers(ak.flatten(mediators[axis])) for axis in ("px", "py", "pz", "e")])
+    found = decay_mediators(momenta, suep, np.random.default_rng(seed))
+    columns = {axis: found.momenta[:, place] for place, axis in enumerate(("px", "py", "pz", "E"))}
+    return ak.unflatten(ak.zip({**columns, "id": found.ids, "charge": found.charges}), found.counts)
 
 
 def _start(request: PartRequest) -> tuple[Any, object]:
@@ -139,7 +154,8 @@ def _start(request: PartRequest) -> tuple[Any, object]:
 def _configured(request: PartRequest, *, quiet: bool) -> tuple[Any, object]:
     pythia = pythia8mc.Pythia("", False)
     own = ("Print:quiet = on",) if quiet else ()
-    for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *request.lines):
+    for_pythia = [line for line in request.lines if not line.startswith(OWN_LINES)]
+    for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *for_pythia):
         if not pythia.readString(line, False):
             raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct the process's file.")
     if not request.own_matrix_elements:

@@ -15,7 +15,7 @@ def test_the_processes_of_the_quick_start_exist_and_say_what_they_approximate() 
     for process in processes.values():
         assert process.reference
         assert process.approximations
-        assert {"mpi", "pthat_min"} <= set(process.parameters)
+        assert process.settings
 
 
 def test_settings_replace_defaults() -> None:
@@ -25,7 +25,7 @@ def test_settings_replace_defaults() -> None:
 
 
 def test_an_unknown_process_gives_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown process 'qcd-dijet'\. Did you mean qcd-dijets\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown process 'qcd-dijet'\. Did you mean qcd-dijets"):
         load_process("qcd-dijet")
 
 
