@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
+from darkop_dist.execution import keys
 from darkop_dist.stages.preflight import Finding, check_all
 
 Write = Callable[..., Path]
@@ -69,14 +70,12 @@ def test_files_and_output_that_only_this_process_sees(
 def test_a_processor_that_imports_what_is_installed_here_alone(
     client: Client, write_search: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sysconfig
-
     package = tmp_path / "site-packages"
     package.mkdir()
     (package / "installed_here.py").write_text("def number():\n    return 1\n")
     monkeypatch.syspath_prepend(str(package))
-    places = sysconfig.get_path
-    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(package) if name == "purelib" else places(name))
+    installed = keys._installed()
+    monkeypatch.setattr(keys, "_installed", lambda: (package, *installed))
     (tmp_path / "own.py").write_text(
         "import installed_here\nfrom pydantic import BaseModel\n"
         "class Nothing(BaseModel):\n    pass\n"
