@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,8 +103,16 @@ class NanoAODFile:
     A context manager: leaving it after an error removes what was written.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, variations: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Prepare.
+
+        Args:
+            output: the file.
+            variations: further columns of one number per event, with what they are.
+        """
         self._output = output
+        self._variations = dict(variations)
+        self._per_event = {**PER_EVENT, **dict.fromkeys(variations, "float32")}
         self._temporary = output.with_name(f".{output.name}.partial-{uuid.uuid4().hex[:8]}")
         self._waiting: list[dict[str, Any]] = []
         self._parts = 0
@@ -112,7 +121,7 @@ class NanoAODFile:
     def __enter__(self) -> Self:
         self._file = uproot.recreate(self._temporary, compression=uproot.ZSTD(5))
         collections = {name: _collection_type(columns) for name, columns in COLLECTIONS.items()}
-        types = {name: np.dtype(kind) for name, kind in PER_EVENT.items()}
+        types = {name: np.dtype(kind) for name, kind in self._per_event.items()}
         self._tree = self._file.mktree("Events", {**types, **collections}, title="Events")
         return self
 
@@ -155,6 +164,8 @@ class NanoAODFile:
         }
         runs = self._file.mktree("Runs", {name: np.dtype(kind) for name, kind in RUNS.items()}, title="Runs")
         runs.extend({name: np.array([values[name]], dtype=kind) for name, kind in RUNS.items()})
+        if self._variations:
+            self._file["LHEWeights"] = json.dumps(self._variations)
         self._file.close()
         try:
             self._temporary.replace(self._output)
@@ -167,7 +178,7 @@ class NanoAODFile:
             return
         columns: dict[str, Any] = {
             name: np.concatenate([np.asarray(part[name]) for part in self._waiting]).astype(kind)
-            for name, kind in PER_EVENT.items()
+            for name, kind in self._per_event.items()
         }
         for name, fields in COLLECTIONS.items():
             records = ak.concatenate([part[name] for part in self._waiting])

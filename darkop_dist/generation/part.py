@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from darkop_dist.generation.lhe import variation_column
 from darkop_dist.generation.normalisation import PartNormalisation
 from darkop_dist.generation.plan import PartPlan
 from darkop_dist.generation.reconstruct import reconstruct
@@ -43,11 +44,13 @@ def make_part(plan: PartPlan) -> Part:
         own_matrix_elements=plan.own_matrix_elements,
         seed=1 + int(for_pythia.generate_state(1)[0]) % PYTHIA_SEEDS,
         events=plan.events,
+        lhe=plan.lhe,
     )
     truth = generate_truth(request)
     columns = reconstruct(truth, load_card(plan.response), np.random.default_rng(for_response))
+    columns |= {variation_column(name): values for name, values in truth.variations.items()}
     normalisation = PartNormalisation(
-        events=plan.events,
+        events=len(truth.weights),
         sum_weights=float(np.sum(truth.weights)),
         sum_weights2=float(np.sum(truth.weights**2)),
         tried=truth.cross_section.tried,

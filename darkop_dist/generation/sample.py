@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from darkop_dist.errors import InputValueError, MissingExtraError, RunError
-from darkop_dist.generation.plan import PartPlan, plan_parts
+from darkop_dist.generation.lhe import read_lhe, variation_column
+from darkop_dist.generation.plan import PartPlan, plan_parts, plan_shower
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part
@@ -84,8 +85,67 @@ def generate(
         MissingExtraError: Pythia or fastjet is not installed.
         RunError: Pythia does not start or keeps failing events, or a worker died.
     """
-    began = time.perf_counter()
     plans = plan_parts(process, events, seed=seed, settings=settings)
+    return _written(plans, output, seed=seed, workers=workers, overwrite=overwrite, progress=progress)
+
+
+def shower(
+    file: Path,
+    output: Path,
+    *,
+    seed: int,
+    events: int | None = None,
+    lines: Sequence[str] = (),
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> GeneratedSample:
+    """Shower, hadronise and measure the events of a Les Houches file, and write them in the layout of NanoAOD.
+
+    The weights of its variations become columns ``LHEWeight_NAME``, over the nominal weight; what they are stands in
+    the file's object ``LHEWeights``. Events that the matching vetoes are left out, and the cross section is that of the
+    others.
+
+    Args:
+        file: the file, plain or compressed by gzip.
+        output: the ROOT file; written whole or not at all.
+        seed: seed, 0 or above.
+        events: how many of its first events to read; None for all.
+        lines: Pythia's settings of the shower, of matching and of decays, such as ``JetMatching:merge = on``.
+        workers: number of processes to use; 1 works in this one.
+        overwrite: replace an existing file.
+        progress: called with the number of events done so far.
+
+    Returns:
+        The sample, with its cross section.
+
+    Raises:
+        InputFileError: the file is missing, cut in the middle, or empty.
+        InputValueError, OutputError, MissingExtraError: see ``generate``.
+        RunError: Pythia does not start, does not know a setting, or vetoes every event of a part.
+    """
+    lhe = read_lhe(file)
+    plans = plan_shower(lhe, events, seed=seed, lines=lines)
+    variations = {
+        variation_column(weight.name): f"{weight.group}: {weight.text}" if weight.group else weight.text
+        for weight in lhe.weights
+    }
+    return _written(
+        plans, output, seed=seed, workers=workers, overwrite=overwrite, progress=progress, variations=variations
+    )
+
+
+def _written(
+    plans: Sequence[PartPlan],
+    output: Path,
+    *,
+    seed: int,
+    workers: int,
+    overwrite: bool,
+    progress: Callable[[int], None] | None,
+    variations: Mapping[str, str] = MappingProxyType({}),
+) -> GeneratedSample:
+    began = time.perf_counter()
     if workers < 1:
         raise InputValueError("workers", f"{workers} is not above 0", "Use one worker or more.")
     for module in ("pythia8mc", "fastjet", "uproot"):
@@ -96,7 +156,7 @@ def generate(
 
     require_writable(output, overwrite=overwrite)
     normalisations, done = [], 0
-    with _parts(plans, workers) as parts, NanoAODFile(output) as file:
+    with _parts(plans, workers) as parts, NanoAODFile(output, variations) as file:
         for part in parts:
             file.add(part.columns)
             normalisations.append(part.normalisation)
@@ -107,7 +167,7 @@ def generate(
         file.finish(total)
     return GeneratedSample(
         file=output,
-        process=process,
+        process=plans[0].process,
         events=total.events,
         seed=seed,
         xsec_pb=total.xsec_pb,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
 from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
 
 MAX_EMPTY_ROUNDS = 3
@@ -37,7 +39,8 @@ class PartRequest:
         lines: Pythia's settings.
         own_matrix_elements: Pythia's own matrix elements are replaced by those of `mediator`.
         seed: Pythia's seed, from 1 to 900000000.
-        events: number of events.
+        events: number of events; of a Les Houches file those that are read.
+        lhe: the events of a Les Houches file; None where Pythia makes the hard process.
     """
 
     process: str
@@ -45,6 +48,7 @@ class PartRequest:
     own_matrix_elements: bool
     seed: int
     events: int
+    lhe: LheRange | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Truth:
             mode is 5 (charged - 1) + neutral pions, as in NanoAOD.
         weights: generator weights, shape (events,).
         cross_section: the estimate from this part alone.
+        variations: weights of the variations over the nominal one, by name; each of shape (events,).
     """
 
     particles: ak.Array
@@ -84,6 +89,7 @@ class Truth:
     taus: ak.Array
     weights: Floats
     cross_section: CrossSection
+    variations: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def generate_truth(request: PartRequest) -> Truth:
@@ -93,8 +99,36 @@ def generate_truth(request: PartRequest) -> Truth:
         RunError: Pythia rejects a setting, does not start or keeps failing events.
         InputValueError: the parameters describe no particle, see `mediator.read_mediator` and `suep.Suep`.
     """
+    if request.lhe is not None:
+        return _showered(request, request.lhe)
     pythia, _alive = _start(request)
-    record = _next_events(pythia, request)
+    return _reduced(pythia, _next_events(pythia, request), request)
+
+
+def _showered(request: PartRequest, lhe: LheRange) -> Truth:
+    """The events of a Les Houches file that the shower does not veto."""
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
+        events = Path(directory) / "events.lhe"
+        read = write_events(lhe, events)
+        pythia, _alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
+        record = pythia.nextBatch(request.events)
+    if not len(record):
+        raise RunError(
+            f"{request.process}: the shower vetoes every one of {request.events} events. Check the settings of the "
+            "matching (JetMatching, Merging) against those of the file, and that new particles are declared with "
+            "antiparticles."
+        )
+    weights = record.info.weights
+    places = np.rint(_numbers(weights[:, 1]) / _numbers(weights[:, 0])).astype(np.int64) - 1
+    variations = {name: read.variations[places, column] for column, name in enumerate(lhe.weights)}
+    # Pythia's own estimate leaves the last event that it vetoes out of its number of tries.
+    kept = float(read.nominal[places].sum() / read.nominal.sum())
+    statistical = lhe.xsec_pb * math.sqrt(max(kept * (1 - kept), 0.0) / lhe.events)
+    cross_section = CrossSection(kept * lhe.xsec_pb, math.hypot(kept * lhe.xsec_error_pb, statistical), request.events)
+    return replace(_reduced(pythia, record, request), variations=variations, cross_section=cross_section)
+
+
+def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
     info = pythia.infoPython()
     cross_section = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
     particles = record.prt
@@ -157,7 +191,11 @@ def _configured(request: PartRequest, *, quiet: bool) -> tuple[Any, object]:
     for_pythia = [line for line in request.lines if not line.startswith(OWN_LINES)]
     for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *for_pythia):
         if not pythia.readString(line, False):
-            raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct the process's file.")
+            raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct it.")
+    if pythia.flag("JetMatching:merge"):  # off by default, and done by a hook that somebody has to give to Pythia
+        matching = pythia8mc.JetMatchingMadgraph()
+        pythia.setUserHooksPtr(matching)
+        return pythia, matching
     if not request.own_matrix_elements:
         return pythia, None
     from darkop_dist.generation.mediator import attach_mediator

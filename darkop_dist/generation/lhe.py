@@ -1,0 +1,238 @@
+"""Les Houches event files, hep-ph/0609017 and arXiv:1405.1067: what their header says, before Pythia showers them."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.errors import InputFileError
+
+Floats = npt.NDArray[np.float64]
+GZIP_MAGIC = b"\x1f\x8b"
+WEIGHT = re.compile(r"<weight\s+[^>]*?\bid\s*=\s*['\"]([^'\"]+)['\"][^>]*>(.*?)</weight>", re.DOTALL)
+GROUP = re.compile(
+    r"<weightgroup\s+[^>]*?\b(?:name|type)\s*=\s*['\"]([^'\"]+)['\"][^>]*>(.*?)</weightgroup>", re.DOTALL
+)
+EVENT_WEIGHT = re.compile(r"<wgt\s+id\s*=\s*['\"]([^'\"]+)['\"]\s*>\s*([^<\s]+)")
+COMPRESSED_WEIGHTS = re.compile(r"<weights>(.*?)</weights>", re.DOTALL)
+SUFFIXES = (".lhe", ".lhe.gz")
+
+
+@dataclass(frozen=True)
+class LheWeight:
+    """A variation that every event has a weight for.
+
+    Attributes:
+        name: its identifier in the file, such as ``1001``.
+        text: what the file says that it is, such as ``muR=2.0 muF=1.0``.
+        group: the group that it belongs to; empty for none.
+    """
+
+    name: str
+    text: str
+    group: str
+
+
+@dataclass(frozen=True)
+class LheFile:
+    """A file of events from a matrix-element generator.
+
+    Attributes:
+        path: the file, plain or compressed by gzip.
+        events: number of events.
+        weights: its variations, in the order of the header.
+        xsec_pb: cross section of all processes in it, in pb.
+        xsec_error_pb: its statistical uncertainty in pb.
+    """
+
+    path: Path
+    events: int
+    weights: tuple[LheWeight, ...]
+    xsec_pb: float
+    xsec_error_pb: float
+
+
+@dataclass(frozen=True)
+class LheRange:
+    """Some events of a file.
+
+    Attributes:
+        path: the file.
+        first: the first event, counted from 0.
+        events: how many there are.
+        weights: names of the variations.
+        xsec_pb: cross section of the file, in pb.
+        xsec_error_pb: its uncertainty in pb, times the root of the ratio of all events of the sample to these: so much
+            that the mean over all parts has the uncertainty of the file.
+    """
+
+    path: Path
+    first: int
+    events: int
+    weights: tuple[str, ...]
+    xsec_pb: float
+    xsec_error_pb: float
+
+
+@dataclass(frozen=True)
+class LheEvents:
+    """What Pythia does not say of the events of a range.
+
+    Attributes:
+        nominal: their weights, shape (events,).
+        variations: weights of the variations over the nominal one, shape (events, weights).
+    """
+
+    nominal: Floats
+    variations: Floats
+
+
+def is_lhe(name: str) -> bool:
+    """Whether a name is that of a Les Houches event file."""
+    return name.endswith(SUFFIXES)
+
+
+def read_lhe(path: Path) -> LheFile:
+    """Read the header of a file and count its events.
+
+    Raises:
+        InputFileError: the file is missing, cut in the middle, or holds no events.
+    """
+    try:
+        with _opened(path) as file:
+            header, events, ended = _scanned(file)
+    except FileNotFoundError as error:
+        raise InputFileError(str(path), "no such file", "Correct the path") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputFileError(str(path), f"cannot be read to its end ({error})", "Copy it again") from error
+    if not ended:
+        raise InputFileError(
+            str(path),
+            f"is cut in the middle: {events} events begin, and </LesHouchesEvents> is missing",
+            "Copy it again, or make it again",
+        )
+    if not events:
+        raise InputFileError(str(path), "holds no events", "Look at the generator's log")
+    return LheFile(path, events, _weights(header), *_cross_section(path, header))
+
+
+def lhe_lines(path: Path) -> tuple[str, ...]:
+    """Pythia's lines to shower a file."""
+    return ("Beams:frameType = 4", f"Beams:LHEF = {path}")
+
+
+def write_events(chosen: LheRange, target: Path) -> LheEvents:
+    """Write some events of a file to another one, with their places in it as their only variation.
+
+    Pythia orders weights in its own way (scale variations first, told from others by their identifiers) and leaves
+    vetoed events out. So the weights are read here, and Pythia says with a weight of our own which events are left: it
+    is the event's place, counted from 1, times the nominal weight.
+
+    Args:
+        chosen: the events.
+        target: the file to write, not compressed.
+
+    Raises:
+        InputFileError: an event cannot be understood, or lacks a weight.
+    """
+    ratios, weights = np.empty((chosen.events, len(chosen.weights))), np.empty(chosen.events)
+    with _opened(chosen.path) as source, target.open("w", encoding="utf-8") as file:
+        lines = iter(source)
+        header = "".join(_until(lines, "</init>"))
+        file.write(re.sub(r"<initrwgt.*?</initrwgt>", "", header, flags=re.DOTALL))
+        for _ in range(chosen.first):
+            _until(lines, "</event>")
+        for place in range(chosen.events):
+            event = "".join(_until(lines, "</event>"))
+            event = event[event.index("<event") :]
+            nominal, found = _weights_of(event, chosen, chosen.first + place + 1)
+            ratios[place], weights[place] = found / nominal, nominal
+            bare = re.sub(r"<(rwgt|weights)\b.*?</\1>\s*", "", event, flags=re.DOTALL)
+            own = f"<rwgt>\n<wgt id='place'>{(place + 1) * nominal!r}</wgt>\n</rwgt>\n</event>"
+            file.write(bare.replace("</event>", own))
+        file.write("</LesHouchesEvents>\n")
+    return LheEvents(weights, ratios)
+
+
+def _until(lines: Iterator[str], end: str) -> list[str]:
+    found = []
+    for line in lines:
+        found.append(line)
+        if end in line:
+            break
+    return found
+
+
+def _weights_of(event: str, chosen: LheRange, number: int) -> tuple[float, Floats]:
+    """The nominal weight of an event, and those of the variations."""
+    try:
+        nominal = float(event.splitlines()[1].split()[2])
+        known = {name: float(value) for name, value in EVENT_WEIGHT.findall(event)}
+        compressed = COMPRESSED_WEIGHTS.search(event)
+        if compressed is not None and not known:
+            known = dict(zip(chosen.weights, map(float, compressed[1].split()), strict=True))
+        values = np.array([known[name] for name in chosen.weights])
+    except KeyError as error:
+        what = f"event {number} lacks the weight {error.args[0]}"
+        raise InputFileError(str(chosen.path), what, "Make the file again with all weights") from error
+    except (ValueError, IndexError) as error:
+        what = f"event {number} cannot be understood ({error})"
+        raise InputFileError(str(chosen.path), what, "Make the file again") from error
+    if nominal == 0:
+        raise InputFileError(str(chosen.path), f"event {number} has no weight", "Leave it out")
+    return nominal, values
+
+
+def variation_column(name: str) -> str:
+    """The branch that holds a variation's weights over the nominal ones.
+
+    >>> variation_column("PDF set 1")
+    'LHEWeight_PDF_set_1'
+    """
+    return "LHEWeight_" + re.sub(r"\W", "_", name)
+
+
+def _opened(path: Path) -> IO[str]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP_MAGIC
+    return gzip.open(path, "rt", encoding="utf-8") if compressed else path.open(encoding="utf-8")
+
+
+def _scanned(lines: IO[str]) -> tuple[str, int, bool]:
+    """The header, the number of events, and whether the file has its end."""
+    header = "".join(_until(lines, "</init>"))
+    events, ended = 0, False
+    for line in lines:
+        events += line.lstrip().startswith(("<event>", "<event "))
+        ended = ended or "</LesHouchesEvents>" in line
+    return header, events, ended
+
+
+def _cross_section(path: Path, header: str) -> tuple[float, float]:
+    """Of all processes together, with its uncertainty, in pb."""
+    try:
+        lines = [line.split() for line in header.split("<init>")[1].splitlines() if line.strip()]
+        strategy, processes = int(lines[0][8]), int(lines[0][9])
+        found = [(float(line[0]), float(line[1])) for line in lines[1 : 1 + processes]]
+    except (IndexError, ValueError) as error:
+        raise InputFileError(str(path), f"its <init> cannot be understood ({error})", "Make it again") from error
+    if abs(strategy) not in (3, 4):
+        raise InputFileError(
+            str(path),
+            f"its events still have to be unweighted (IDWTUP {strategy})",
+            "Make it with events of equal weight or with weights in pb (IDWTUP 3, 4, -3 or -4)",
+        )
+    return sum(pb for pb, _ in found), math.hypot(*(error for _, error in found))
+
+
+def _weights(header: str) -> tuple[LheWeight, ...]:
+    groups = {name: group for group, inside in GROUP.findall(header) for name, _ in WEIGHT.findall(inside)}
+    return tuple(LheWeight(name, " ".join(text.split()), groups.get(name, "")) for name, text in WEIGHT.findall(header))

@@ -1,0 +1,216 @@
+"""Les Houches files, plain and compressed: weights with their names, matching, and files that are no good."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pythia8mc
+import uproot
+
+from darkop_dist.cli import main
+from darkop_dist.errors import InputFileError, InputValueError, RunError
+from darkop_dist.generation.lhe import LheWeight, read_lhe
+from darkop_dist.generation.sample import shower
+
+EVENTS = 120
+NO_MPI = ("PartonLevel:MPI = off",)
+HEADER = """<LesHouchesEvents version="3.0">
+<header>
+<MG5ProcCard><![CDATA[ generate p p > z j # <event> in a card is no event ]]></MG5ProcCard>
+<initrwgt>
+<weightgroup name="scale variation" combine="envelope">
+<weight id="1001"> muR=2.0
+ muF=1.0 </weight>
+<weight id="1002"> muR=0.5 muF=1.0 </weight>
+</weightgroup>
+<weight id='PDF 7'> member 7 </weight>
+</initrwgt>
+</header>
+<init>
+2212 2212 6500. 6500. 0 0 247000 247000 3 1
+{pb:.6e} {error:.6e} 1.5 9999
+</init>
+"""
+FACTORS = {"1001": 1.2, "1002": 0.8, "PDF 7": 1.01}
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    """Z + jet by Pythia's own matrix elements, written as another generator would; weights in another order than named."""
+    pythia = pythia8mc.Pythia("", False)
+    for line in (
+        "Print:quiet = on", "Beams:eCM = 13000.", "PartonLevel:all = off", "WeakBosonAndParton:qqbar2gmZg = on",
+        "WeakBosonAndParton:qg2gmZq = on", "PhaseSpace:pTHatMin = 100.", "Random:setSeed = on", "Random:seed = 3",
+    ):  # fmt: skip
+        assert pythia.readString(line)
+    assert pythia.init()
+    events = []
+    for number in range(EVENTS):
+        assert pythia.next()
+        events.append(event_text(pythia.process, number))
+    info = pythia.infoPython()
+    head = HEADER.format(pb=info.sigmaGen() * 1e9, error=info.sigmaErr() * 1e9)
+    return head + "".join(events) + "</LesHouchesEvents>\n"
+
+
+def event_text(record: Any, number: int) -> str:
+    lines = []
+    for index in range(3, record.size()):
+        particle = record[index]
+        state = -1 if particle.status() == -21 else 2 if particle.status() < 0 else 1
+        mothers = [max(mother - 2, 0) for mother in (particle.mother1(), particle.mother2())]
+        momentum = [particle.px(), particle.py(), particle.pz(), particle.e(), particle.m()]
+        numbers = " ".join(f"{value:.10e}" for value in momentum)
+        colours = f"{particle.col()} {particle.acol()}"
+        lines.append(f"{particle.id()} {state} {mothers[0]} {mothers[1]} {colours} {numbers} 0. 9.")
+    names = list(FACTORS) if number % 2 else reversed(FACTORS)
+    weights = "\n".join(f"<wgt id='{name}'>{1.5 * FACTORS[name] + 0.001 * number:.8e}</wgt>" for name in names)
+    head = f" {len(lines)} 9999 1.5 {record.scale():.6e} 7.8e-3 0.118"
+    return "\n".join(("<event>", head, *lines, "<rwgt>", weights, "</rwgt>", "</event>", ""))
+
+
+@pytest.fixture(params=["plain", "gzip"])
+def file(request: pytest.FixtureRequest, text: str, tmp_path: Path) -> Path:
+    if request.param == "plain":
+        path = tmp_path / "z.lhe"
+        path.write_text(text)
+        return path
+    path = tmp_path / "z.lhe.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+@pytest.fixture
+def plain(text: str, tmp_path: Path) -> Path:
+    path = tmp_path / "z.lhe"
+    path.write_text(text)
+    return path
+
+
+def test_the_header_names_the_weights(file: Path) -> None:
+    found = read_lhe(file)
+    assert found.events == EVENTS
+    assert found.weights == (
+        LheWeight("1001", "muR=2.0 muF=1.0", "scale variation"),
+        LheWeight("1002", "muR=0.5 muF=1.0", "scale variation"),
+        LheWeight("PDF 7", "member 7", ""),
+    )
+
+
+def test_events_are_showered_and_weights_become_columns(file: Path, tmp_path: Path) -> None:
+    made = shower(file, tmp_path / "z.root", seed=5, lines=NO_MPI)
+    assert made.events == EVENTS
+    header = file.read_bytes() if file.suffix == ".lhe" else gzip.decompress(file.read_bytes())
+    asked = float(header.split(b"<init>")[1].split()[10])
+    assert made.xsec_pb == pytest.approx(asked, rel=1e-6)
+    with uproot.open(made.file) as opened:
+        events = opened["Events"]
+        for name, column in (("1001", "1001"), ("1002", "1002"), ("PDF 7", "PDF_7")):
+            expected = FACTORS[name] + 0.001 * np.arange(EVENTS) / 1.5
+            assert events[f"LHEWeight_{column}"].array(library="np") == pytest.approx(expected, rel=1e-6)
+        assert json.loads(str(opened["LHEWeights"]))["LHEWeight_1001"] == "scale variation: muR=2.0 muF=1.0"
+        assert np.all(events["genWeight"].array(library="np") == 1.0)
+        assert np.median(events["nJet"].array(library="np")) >= 1
+
+
+def test_coffea_opens_the_file(plain: Path, tmp_path: Path, open_with_coffea: Callable[[Path], Any]) -> None:
+    events = open_with_coffea(shower(plain, tmp_path / "z.root", seed=5, events=20, lines=NO_MPI).file)
+    assert len(events) == 20
+    assert float(events.LHEWeight["1001"][3]) == pytest.approx(1.2 + 0.003 / 1.5, rel=1e-6)
+
+
+def test_parts_follow_each_other_and_workers_do_not_matter(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from darkop_dist.generation import plan
+
+    monkeypatch.setattr(plan, "EVENTS_PER_PART", 50)
+    one = shower(plain, tmp_path / "one.root", seed=5, lines=NO_MPI)
+    two = shower(plain, tmp_path / "two.root", seed=5, lines=NO_MPI, workers=2)
+    with uproot.open(one.file) as first, uproot.open(two.file) as second:
+        for column in ("LHEWeight_1001", "MET_pt", "event"):
+            numbers = first["Events"][column].array(library="np")
+            assert numbers.tobytes() == second["Events"][column].array(library="np").tobytes()
+        expected = FACTORS["1001"] + 0.001 * np.arange(EVENTS) / 1.5
+        assert first["Events"]["LHEWeight_1001"].array(library="np") == pytest.approx(expected, rel=1e-6)
+
+
+def test_vetoed_events_are_left_out_of_the_cross_section(plain: Path, tmp_path: Path) -> None:
+    """MLM matching of a sample with one parton as if it were the highest of none: most events are vetoed."""
+    matching = ("JetMatching:merge = on", "JetMatching:scheme = 1", "JetMatching:setMad = off", "JetMatching:qCut = 30.",
+                "JetMatching:nJetMax = 1", "JetMatching:nJet = 1", "JetMatching:coneRadius = 1.", "JetMatching:etaJetMax = 5.",
+                "JetMatching:slowJetPower = 1", "JetMatching:jetAlgorithm = 2", "JetMatching:doShowerKt = off", "JetMatching:exclusive = 1")  # fmt: skip
+    whole = shower(plain, tmp_path / "whole.root", seed=5, lines=NO_MPI)
+    kept = shower(plain, tmp_path / "kept.root", seed=5, lines=(*NO_MPI, *matching))
+    assert 0 < kept.events < EVENTS
+    assert kept.xsec_pb == pytest.approx(whole.xsec_pb * kept.events / EVENTS, rel=1e-6)
+    fraction = kept.events / EVENTS
+    binomial = whole.xsec_pb * np.sqrt(fraction * (1 - fraction) / EVENTS)
+    assert kept.xsec_error_pb == pytest.approx(np.hypot(fraction * whole.xsec_error_pb, binomial), rel=1e-6)
+
+
+def test_a_shower_that_vetoes_every_event(plain: Path, tmp_path: Path) -> None:
+    """Clustered jets above a threshold that none reaches: no event has the one that its parton should give."""
+    matching = (
+        "JetMatching:merge = on",
+        "JetMatching:setMad = off",
+        "JetMatching:qCut = 3000.",
+        "JetMatching:nJet = 1",
+    )
+    with pytest.raises(RunError, match=r"z\.lhe: the shower vetoes every one of 120 events\. Check .*JetMatching"):
+        shower(plain, tmp_path / "z.root", seed=5, lines=(*NO_MPI, *matching))
+    assert not list(tmp_path.glob("*.root"))
+
+
+def test_a_file_that_is_cut_in_the_middle(file: Path, tmp_path: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputFileError, match=r"z\.lhe.*(is cut in the middle: \d+ events begin|read to its end)"):
+        shower(file, tmp_path / "z.root", seed=1)
+    assert not list(tmp_path.glob("*.root"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("247000 247000 3 1", "247000 247000 1 1"), r"have to be unweighted \(IDWTUP 1\)"),
+        (lambda text: text.replace(" 9999 1.5 ", " 9999 much ", 1), "event 1 cannot be understood"),
+        (lambda text: text.split("<event>\n")[0] + "</LesHouchesEvents>\n", "holds no events"),
+        (lambda text: text.replace("<wgt id='1002'>", "<wgt id='1003'>", 1), "event 1 lacks the weight 1002"),
+    ],
+)
+def test_a_file_that_is_not_whole(change: Callable[[str], str], message: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "z.lhe"
+    path.write_text(change(text))
+    with pytest.raises(InputFileError, match=message):
+        shower(path, tmp_path / "z.root", seed=1, lines=NO_MPI)
+
+
+def test_bad_numbers_and_settings_are_named(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputValueError, match=r"z\.lhe: events: 500 is more than the 120 in the file"):
+        shower(plain, tmp_path / "z.root", seed=1, events=500)
+    with pytest.raises(RunError, match=r"does not know the setting 'JetMatching:murge = on'"):
+        shower(plain, tmp_path / "z.root", seed=1, lines=("JetMatching:murge = on",))
+    with pytest.raises(InputFileError, match="no such file"):
+        shower(tmp_path / "absent.lhe", tmp_path / "z.root", seed=1)
+
+
+def test_the_command(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "shower.cmnd"
+    settings.write_text("! a comment\nPartonLevel:MPI = off\n\n# another\n")
+    target = tmp_path / "out.root"
+    arguments = ["generate", str(plain), "--output", str(target), "--shower", str(settings), "--events", "20"]
+    monkeypatch.setattr(sys, "argv", ["darkop", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "20 events" in " ".join(capsys.readouterr().out.split())
+    assert uproot.open(target)["Events"].num_entries == 20
