@@ -71,7 +71,7 @@ def test_every_failure_ends_with_a_number_and_the_address(server: Any, kind: str
     assert caught.value.errno == number
     assert time.monotonic() - begin < 60  # far above what is waited for, far below the client's own five minutes
     server.mend()
-    assert len(read(server)["mass"]) == 20_000
+    assert len(read(server, TIMEOUT_S)["mass"]) == 20_000
 
 
 @pytest.mark.parametrize(
