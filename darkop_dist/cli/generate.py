@@ -33,6 +33,7 @@ def generate(
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
     from darkop_dist.generation.process import list_processes
+    from darkop_dist.generation.record import write_record
     from darkop_dist.generation.sample import generate as generate_sample
     from darkop_dist.generation.sample import shower as shower_file
 
@@ -66,6 +67,7 @@ def generate(
         f"+- {made.xsec_error_pb:.2g} pb",
         markup=False,
     )
+    OUT.print(f"record for your documents (catalogue: [FILE]): {write_record(made)}", markup=False)
 
 
 def _lines(file: Path | None) -> tuple[str, ...]:

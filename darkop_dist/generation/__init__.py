@@ -18,6 +18,7 @@ Pythia, fastjet and uproot are imported when events are made, not when this room
 
 from darkop_dist.generation.materialise import materialise
 from darkop_dist.generation.process import Parameter, Process, list_processes, load_process
-from darkop_dist.generation.sample import GeneratedSample, generate
+from darkop_dist.generation.record import GeneratedSample
+from darkop_dist.generation.sample import generate
 
 __all__ = ["GeneratedSample", "Parameter", "Process", "generate", "list_processes", "load_process", "materialise"]

@@ -103,15 +103,21 @@ class NanoAODFile:
     A context manager: leaving it after an error removes what was written.
     """
 
-    def __init__(self, output: Path, variations: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        output: Path,
+        variations: Mapping[str, str] = MappingProxyType({}),
+        recipe: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Prepare.
 
         Args:
             output: the file.
             variations: further columns of one number per event, with what they are.
+            recipe: what the events are made with; kept in the object ``recipe`` as JSON.
         """
         self._output = output
-        self._variations = dict(variations)
+        self._variations, self._recipe = dict(variations), dict(recipe)
         self._per_event = {**PER_EVENT, **dict.fromkeys(variations, "float32")}
         self._temporary = output.with_name(f".{output.name}.partial-{uuid.uuid4().hex[:8]}")
         self._waiting: list[dict[str, Any]] = []
@@ -164,6 +170,7 @@ class NanoAODFile:
         }
         runs = self._file.mktree("Runs", {name: np.dtype(kind) for name, kind in RUNS.items()}, title="Runs")
         runs.extend({name: np.array([values[name]], dtype=kind) for name, kind in RUNS.items()})
+        self._file["recipe"] = json.dumps(self._recipe)
         if self._variations:
             self._file["LHEWeights"] = json.dumps(self._variations)
         self._file.close()

@@ -63,6 +63,7 @@ class Process(BaseModel):
         settings: Pythia's lines that the process always has; see ``pythia_lines``. Lines that begin with ``darkop:``
             are not for Pythia but for `suep`.
         parameters: what a user may set, by name.
+        cross_section: ``pythia`` if Pythia's is right at its order, ``unknown`` if it is not to be used.
         reference: the paper that describes it.
         approximations: what is missing or simplified.
     """
@@ -74,6 +75,7 @@ class Process(BaseModel):
     label: str
     description: str
     matrix_elements: Literal["pythia", "spin-1-mediator"] = "pythia"
+    cross_section: Literal["pythia", "unknown"] = "pythia"
     settings: tuple[str, ...]
     parameters: dict[str, Parameter]
     reference: str

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -17,36 +16,12 @@ from typing import TYPE_CHECKING
 from darkop_dist.errors import InputValueError, MissingExtraError, RunError
 from darkop_dist.generation.lhe import read_lhe, variation_column
 from darkop_dist.generation.plan import PartPlan, plan_parts, plan_shower
+from darkop_dist.generation.record import GeneratedSample, recipe_of
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part
 
 NO_SETTINGS: Mapping[str, float | int | str] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class GeneratedSample:
-    """A file of generated events.
-
-    Attributes:
-        file: the ROOT file.
-        process: name of the process.
-        events: number of events.
-        seed: seed of the sample.
-        xsec_pb: cross section in pb.
-        xsec_error_pb: its statistical uncertainty in pb.
-        sum_weights: sum of the generator weights.
-        wall_s: seconds that it took.
-    """
-
-    file: Path
-    process: str
-    events: int
-    seed: int
-    xsec_pb: float
-    xsec_error_pb: float
-    sum_weights: float
-    wall_s: float
 
 
 def generate(
@@ -155,8 +130,9 @@ def _written(
     from darkop_dist.generation.normalisation import combine
 
     require_writable(output, overwrite=overwrite)
+    recipe = recipe_of(plans, seed)
     normalisations, done = [], 0
-    with _parts(plans, workers) as parts, NanoAODFile(output, variations) as file:
+    with _parts(plans, workers) as parts, NanoAODFile(output, variations, recipe) as file:
         for part in parts:
             file.add(part.columns)
             normalisations.append(part.normalisation)
@@ -174,6 +150,7 @@ def _written(
         xsec_error_pb=total.xsec_error_pb,
         sum_weights=total.sum_weights,
         wall_s=time.perf_counter() - began,
+        recipe=recipe,
     )
 
 

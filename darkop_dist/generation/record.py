@@ -1,0 +1,121 @@
+"""What a sample was made with, for the file itself and for the record beside it that documents can name."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from darkop_dist.generation.plan import EVENTS_PER_PART, PartPlan
+from darkop_dist.generation.process import load_process
+from darkop_dist.runs import write_atomically
+
+PACKAGES = ("darkop-dist", "pythia8mc", "fastjet")
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class GeneratedSample:
+    """A file of generated events.
+
+    Attributes:
+        file: the ROOT file.
+        process: name of the process.
+        events: number of events.
+        seed: seed of the sample.
+        xsec_pb: cross section in pb.
+        xsec_error_pb: its statistical uncertainty in pb.
+        sum_weights: sum of the generator weights.
+        wall_s: seconds that it took.
+        recipe: what the events were made with; stands in the file too.
+    """
+
+    file: Path
+    process: str
+    events: int
+    seed: int
+    xsec_pb: float
+    xsec_error_pb: float
+    sum_weights: float
+    wall_s: float
+    recipe: Mapping[str, Any]
+
+
+def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
+    """All that decides the events of a sample.
+
+    Args:
+        plans: of its parts.
+        seed: of the sample.
+    """
+    first = plans[0]
+    recipe: dict[str, Any] = {
+        "process": first.process,
+        "pythia": list(first.lines),
+        "response": first.response,
+        "seed": seed,
+        "events": sum(plan.events for plan in plans),
+        "events_per_part": EVENTS_PER_PART,
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    return recipe | ({"lhe": str(first.lhe.path)} if first.lhe is not None else {})
+
+
+def record_file(output: Path) -> Path:
+    """The record that belongs to a file of events."""
+    return output.with_suffix(".record.json")
+
+
+def write_record(sample: GeneratedSample) -> Path:
+    """Write a file of one dataset record beside a sample: ``catalogue: [FILE]`` in a document adds it.
+
+    The cross section is left out where Pythia's is known to be wrong; limits then ask for it.
+
+    Args:
+        sample: that was generated.
+
+    Returns:
+        The record file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    recipe = sample.recipe
+    record: dict[str, Any] = {
+        "name": re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.\-]", "_", sample.file.stem).lstrip("_") or "sample",
+        "title": f"{sample.events} events of {sample.process}",
+        "experiment": "simulation",
+        "kind": "simulation",
+        "files": [
+            {
+                "uri": sample.file.name,
+                "bytes": sample.file.stat().st_size,
+                "adler32": adler32(sample.file),
+                "events": sample.events,
+            }
+        ],
+        "events": sample.events,
+        "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
+        f"recipe: {json.dumps(recipe, sort_keys=True)}",
+    }
+    known = "lhe" in recipe or load_process(sample.process).cross_section == "pythia"
+    if known and sample.xsec_pb > 0:
+        record["xsec_pb"] = sample.xsec_pb
+    content: Mapping[str, Any] = {"schema_version": 1, "provenance": "darkop generate", "records": [record]}
+    target = record_file(sample.file)
+    write_atomically(target, json.dumps(content, indent=1) + "\n")
+    return target
+
+
+def adler32(file: Path) -> str:
+    """Checksum of a file as the portals give it: eight hexadecimal digits."""
+    found = 1
+    with file.open("rb") as opened:
+        while block := opened.read(BLOCK_BYTES):
+            found = zlib.adler32(block, found)
+    return f"{found:08x}"
