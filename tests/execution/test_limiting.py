@@ -85,7 +85,6 @@ def test_a_slow_disk_for_the_results_is_named(tasks: tuple[Task, ...], monkeypat
     monkeypatch.setattr(store, "write_whole", slowly)
     timeline = run(tasks, "", Settings())
     assert timeline.total.keep_s >= CHUNKS * LONG_S
-    assert timeline.total.waiting_s < LONG_S
     assert timeline.total.all_s == pytest.approx(timeline.wall_s)
     sentence = limiting_sentence(timeline)
     assert "of the worker's time went into packing and writing results: a faster disk" in sentence, breakdown(timeline)
