@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -48,7 +48,8 @@ class LheFile:
     Attributes:
         path: the file, plain or compressed by gzip.
         events: number of events.
-        weights: its variations, in the order of the header.
+        weights: its variations, in the order of the header; then those that only the events name.
+        mean_weight: mean of the events' nominal weights.
         xsec_pb: cross section of all processes in it, in pb.
         xsec_error_pb: its statistical uncertainty in pb.
     """
@@ -56,6 +57,7 @@ class LheFile:
     path: Path
     events: int
     weights: tuple[LheWeight, ...]
+    mean_weight: float
     xsec_pb: float
     xsec_error_pb: float
 
@@ -69,6 +71,7 @@ class LheRange:
         first: the first event, counted from 0.
         events: how many there are.
         weights: names of the variations.
+        mean_weight: mean of the nominal weights of all events of the file.
         xsec_pb: cross section of the file, in pb.
         xsec_error_pb: its uncertainty in pb, times the root of the ratio of all events of the sample to these: so much
             that the mean over all parts has the uncertainty of the file.
@@ -78,6 +81,7 @@ class LheRange:
     first: int
     events: int
     weights: tuple[str, ...]
+    mean_weight: float
     xsec_pb: float
     xsec_error_pb: float
 
@@ -104,11 +108,12 @@ def read_lhe(path: Path) -> LheFile:
     """Read the header of a file and count its events.
 
     Raises:
-        InputFileError: the file is missing, cut in the middle, or holds no events.
+        InputFileError: the file is missing, cut in the middle, holds no events, or says what cannot be used.
     """
     try:
         with _opened(path) as file:
-            header, events, ended = _scanned(file)
+            header = "".join(_until(file, "</init>"))
+            found, names, ended = _scanned(path, file)
     except FileNotFoundError as error:
         raise InputFileError(str(path), "no such file", "Correct the path") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -116,12 +121,15 @@ def read_lhe(path: Path) -> LheFile:
     if not ended:
         raise InputFileError(
             str(path),
-            f"is cut in the middle: {events} events begin, and </LesHouchesEvents> is missing",
+            f"is cut in the middle: {len(found)} events begin, and </LesHouchesEvents> is missing",
             "Copy it again, or make it again",
         )
-    if not events:
+    if not found:
         raise InputFileError(str(path), "holds no events", "Look at the generator's log")
-    return LheFile(path, events, _weights(header), *_cross_section(path, header))
+    mean = math.fsum(found) / len(found)
+    if mean == 0:
+        raise InputFileError(str(path), "the weights of its events add up to zero", "Look at the generator's log")
+    return LheFile(path, len(found), _weights(path, header, names), mean, *_cross_section(path, header))
 
 
 def lhe_lines(path: Path) -> tuple[str, ...]:
@@ -153,7 +161,10 @@ def write_events(chosen: LheRange, target: Path) -> LheEvents:
         for place in range(chosen.events):
             event = "".join(_until(lines, "</event>"))
             event = event[event.index("<event") :]
-            nominal, found = _weights_of(event, chosen, chosen.first + place + 1)
+            number = chosen.first + place + 1
+            nominal, found = _nominal(chosen.path, event.splitlines()[1], number), _weights_of(event, chosen, number)
+            if nominal == 0:
+                raise InputFileError(str(chosen.path), f"event {number} has no weight", "Leave it out")
             ratios[place], weights[place] = found / nominal, nominal
             bare = re.sub(r"<(rwgt|weights)\b.*?</\1>\s*", "", event, flags=re.DOTALL)
             own = f"<rwgt>\n<wgt id='place'>{(place + 1) * nominal!r}</wgt>\n</rwgt>\n</event>"
@@ -171,24 +182,29 @@ def _until(lines: Iterator[str], end: str) -> list[str]:
     return found
 
 
-def _weights_of(event: str, chosen: LheRange, number: int) -> tuple[float, Floats]:
-    """The nominal weight of an event, and those of the variations."""
+def _nominal(path: Path, line: str, number: int) -> float:
+    """The nominal weight, from the first line of an event."""
     try:
-        nominal = float(event.splitlines()[1].split()[2])
+        return float(line.split()[2])
+    except (ValueError, IndexError) as error:
+        what = f"event {number} cannot be understood ({error})"
+        raise InputFileError(str(path), what, "Make the file again") from error
+
+
+def _weights_of(event: str, chosen: LheRange, number: int) -> Floats:
+    """The weights of the variations of an event."""
+    try:
         known = {name: float(value) for name, value in EVENT_WEIGHT.findall(event)}
         compressed = COMPRESSED_WEIGHTS.search(event)
         if compressed is not None and not known:
             known = dict(zip(chosen.weights, map(float, compressed[1].split()), strict=True))
-        values = np.array([known[name] for name in chosen.weights])
+        return np.array([known[name] for name in chosen.weights])
     except KeyError as error:
         what = f"event {number} lacks the weight {error.args[0]}"
         raise InputFileError(str(chosen.path), what, "Make the file again with all weights") from error
-    except (ValueError, IndexError) as error:
-        what = f"event {number} cannot be understood ({error})"
+    except ValueError as error:
+        what = f"the weights of event {number} cannot be understood ({error})"
         raise InputFileError(str(chosen.path), what, "Make the file again") from error
-    if nominal == 0:
-        raise InputFileError(str(chosen.path), f"event {number} has no weight", "Leave it out")
-    return nominal, values
 
 
 def variation_column(name: str) -> str:
@@ -206,14 +222,18 @@ def _opened(path: Path) -> IO[str]:
     return gzip.open(path, "rt", encoding="utf-8") if compressed else path.open(encoding="utf-8")
 
 
-def _scanned(lines: IO[str]) -> tuple[str, int, bool]:
-    """The header, the number of events, and whether the file has its end."""
-    header = "".join(_until(lines, "</init>"))
-    events, ended = 0, False
+def _scanned(path: Path, lines: IO[str]) -> tuple[list[float], list[str], bool]:
+    """The nominal weights, the names of the first event's variations, and whether the file has its end."""
+    weights: list[float] = []
+    names: list[str] = []
     for line in lines:
-        events += line.lstrip().startswith(("<event>", "<event "))
-        ended = ended or "</LesHouchesEvents>" in line
-    return header, events, ended
+        if line.lstrip().startswith(("<event>", "<event ")):
+            weights.append(_nominal(path, next(lines, ""), len(weights) + 1))
+        elif len(weights) == 1 and "<wgt" in line:
+            names += [name for name, _ in EVENT_WEIGHT.findall(line)]
+        elif "</LesHouchesEvents>" in line:
+            return weights, names, True
+    return weights, names, False
 
 
 def _cross_section(path: Path, header: str) -> tuple[float, float]:
@@ -233,6 +253,15 @@ def _cross_section(path: Path, header: str) -> tuple[float, float]:
     return sum(pb for pb, _ in found), math.hypot(*(error for _, error in found))
 
 
-def _weights(header: str) -> tuple[LheWeight, ...]:
+def _weights(path: Path, header: str, names: Sequence[str]) -> tuple[LheWeight, ...]:
+    """What the header says of the variations; those of the events that it does not name have no description."""
     groups = {name: group for group, inside in GROUP.findall(header) for name, _ in WEIGHT.findall(inside)}
-    return tuple(LheWeight(name, " ".join(text.split()), groups.get(name, "")) for name, text in WEIGHT.findall(header))
+    texts = {name: " ".join(text.split()) for name, text in WEIGHT.findall(header)}
+    found = [LheWeight(name, texts.get(name, ""), groups.get(name, "")) for name in dict.fromkeys((*texts, *names))]
+    columns: dict[str, str] = {}
+    for weight in found:
+        other = columns.setdefault(variation_column(weight.name), weight.name)
+        if other != weight.name:
+            what = f"the weights {other!r} and {weight.name!r} would be one column, {variation_column(other)}"
+            raise InputFileError(str(path), what, "Rename one of them in the file")
+    return tuple(found)

@@ -111,7 +111,9 @@ def plan_shower(
 
 def _range(lhe: LheFile, first: int, events: int, wanted: int) -> LheRange:
     names = tuple(weight.name for weight in lhe.weights)
-    return LheRange(lhe.path, first, events, names, lhe.xsec_pb, lhe.xsec_error_pb * math.sqrt(wanted / events))
+    return LheRange(
+        lhe.path, first, events, names, lhe.mean_weight, lhe.xsec_pb, lhe.xsec_error_pb * math.sqrt(wanted / events)
+    )
 
 
 def _check(thing: str, events: int, seed: int) -> None:

@@ -47,7 +47,7 @@ class GeneratedSample:
 
 
 def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
-    """All that decides the events of a sample.
+    """All that decides the events of a sample, with the process and the response card of the version that it names.
 
     Args:
         plans: of its parts.
@@ -63,7 +63,9 @@ def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
         "events_per_part": EVENTS_PER_PART,
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    return recipe | ({"lhe": str(first.lhe.path)} if first.lhe is not None else {})
+    if first.lhe is not None:
+        recipe["lhe"] = {"file": first.lhe.path.name, "adler32": adler32(first.lhe.path)}
+    return recipe
 
 
 def record_file(output: Path) -> Path:

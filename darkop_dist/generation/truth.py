@@ -121,10 +121,13 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     weights = record.info.weights
     places = np.rint(_numbers(weights[:, 1]) / _numbers(weights[:, 0])).astype(np.int64) - 1
     variations = {name: read.variations[places, column] for column, name in enumerate(lhe.weights)}
-    # Pythia's own estimate leaves the last event that it vetoes out of its number of tries.
-    kept = float(read.nominal[places].sum() / read.nominal.sum())
-    statistical = lhe.xsec_pb * math.sqrt(max(kept * (1 - kept), 0.0) / lhe.events)
-    cross_section = CrossSection(kept * lhe.xsec_pb, math.hypot(kept * lhe.xsec_error_pb, statistical), request.events)
+    # Pythia's own estimate leaves the last event that it vetoes out of its number of tries. With the mean weight of the
+    # whole file, parts with negative weights add up exactly.
+    kept = float(read.nominal[places].sum()) / (lhe.events * lhe.mean_weight)
+    share = len(record) / lhe.events
+    spread = math.sqrt(float(np.mean(read.nominal**2)) * share * (1 - share) / lhe.events) / abs(lhe.mean_weight)
+    error = math.hypot(kept * lhe.xsec_error_pb, spread * lhe.xsec_pb)
+    cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events)
     return replace(_reduced(pythia, record, request), variations=variations, cross_section=cross_section)
 
 

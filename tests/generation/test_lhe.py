@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import uproot
 
 from darkop_dist.cli import main
 from darkop_dist.errors import InputFileError, InputValueError, RunError
+from darkop_dist.generation import plan
 from darkop_dist.generation.lhe import LheWeight, read_lhe
 from darkop_dist.generation.sample import shower
 
@@ -129,8 +132,6 @@ def test_coffea_opens_the_file(plain: Path, tmp_path: Path, open_with_coffea: Ca
 def test_parts_follow_each_other_and_workers_do_not_matter(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from darkop_dist.generation import plan
-
     monkeypatch.setattr(plan, "EVENTS_PER_PART", 50)
     one = shower(plain, tmp_path / "one.root", seed=5, lines=NO_MPI)
     two = shower(plain, tmp_path / "two.root", seed=5, lines=NO_MPI, workers=2)
@@ -154,6 +155,41 @@ def test_vetoed_events_are_left_out_of_the_cross_section(plain: Path, tmp_path: 
     fraction = kept.events / EVENTS
     binomial = whole.xsec_pb * np.sqrt(fraction * (1 - fraction) / EVENTS)
     assert kept.xsec_error_pb == pytest.approx(np.hypot(fraction * whole.xsec_error_pb, binomial), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sizes"), [(3, (1.5,)), (-3, (1.5, 1.5, -1.5)), (4, (500.0, 700.0)), (-4, (600.0, -600.0, 600.0))]
+)
+def test_every_kind_of_weight(
+    strategy: int, sizes: tuple[float, ...], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal, signed, in pb, and in pb with signs; in parts of which the weights of some add up to zero."""
+    monkeypatch.setattr(plan, "EVENTS_PER_PART", 2)
+    sizes_of = itertools.cycle(sizes)
+
+    def sized(event: re.Match[str]) -> str:
+        size = next(sizes_of)
+        changed = event[0].replace(" 9999 1.5 ", f" 9999 {size} ")
+        return re.sub(r"(<wgt[^>]*>)([^<]+)", lambda w: f"{w[1]}{float(w[2]) / 1.5 * size:.8e}", changed)
+
+    whole = re.sub("<event>.*?</event>", sized, text, flags=re.DOTALL)
+    path = tmp_path / "z.lhe"
+    path.write_text(whole.replace("247000 247000 3 1", f"247000 247000 {strategy} 1"))
+    lhe = read_lhe(path)
+    made = shower(path, tmp_path / "z.root", seed=5, events=12, lines=NO_MPI)
+    assert made.xsec_pb == pytest.approx(lhe.xsec_pb, rel=1e-6)
+    assert made.xsec_error_pb >= 0.999 * lhe.xsec_error_pb
+    with uproot.open(made.file) as file:
+        weights = file["Events"]["genWeight"].array(library="np")
+        assert weights / abs(weights[0]) == pytest.approx(np.resize(sizes, 12) / abs(sizes[0]))
+        expected = FACTORS["1001"] + 0.001 * np.arange(12) / 1.5
+        assert file["Events"]["LHEWeight_1001"].array(library="np") == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_weight_that_only_the_events_name_is_kept(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "z.lhe"
+    path.write_text(re.sub("<initrwgt>.*?</initrwgt>", "", text, flags=re.DOTALL))
+    assert {weight.name for weight in read_lhe(path).weights} == set(FACTORS)
 
 
 def test_a_shower_that_vetoes_every_event(plain: Path, tmp_path: Path) -> None:
@@ -181,6 +217,12 @@ def test_a_file_that_is_cut_in_the_middle(file: Path, tmp_path: Path) -> None:
     [
         (lambda text: text.replace("247000 247000 3 1", "247000 247000 1 1"), r"have to be unweighted \(IDWTUP 1\)"),
         (lambda text: text.replace(" 9999 1.5 ", " 9999 much ", 1), "event 1 cannot be understood"),
+        (
+            lambda text: text.replace("id='PDF 7'", "id='PDF_7'", 1).replace(
+                "</initrwgt>", "<weight id='PDF 7'> x </weight></initrwgt>"
+            ),
+            "'PDF_7' and 'PDF 7' would be one column",
+        ),
         (lambda text: text.split("<event>\n")[0] + "</LesHouchesEvents>\n", "holds no events"),
         (lambda text: text.replace("<wgt id='1002'>", "<wgt id='1003'>", 1), "event 1 lacks the weight 1002"),
     ],

@@ -12,7 +12,7 @@ import uproot
 
 from darkop_dist.catalogue.records_file import read_records
 from darkop_dist.generation import GeneratedSample, generate
-from darkop_dist.generation.process import load_process
+from darkop_dist.generation.process import Process, list_processes
 from darkop_dist.generation.record import adler32, write_record
 
 
@@ -43,7 +43,7 @@ def test_the_record_is_one_that_documents_can_name(sample: GeneratedSample) -> N
     assert path.name == "svj 0.3.record.json"
     (record,) = read_records(path)
     assert record.name == "svj_0.3"
-    assert record.xsec_pb == sample.xsec_pb
+    assert record.xsec_pb is None  # the coupling is a choice, and the process says so
     assert record.events == 20
     (file,) = record.files
     assert Path(file.uri) == sample.file
@@ -52,8 +52,9 @@ def test_the_record_is_one_that_documents_can_name(sample: GeneratedSample) -> N
     assert '"seed": 4' in record.provenance
 
 
-def test_a_cross_section_that_is_wrong_is_left_out(sample: GeneratedSample) -> None:
-    assert load_process("monojet-dm-native").cross_section == "unknown"
-    other = replace(sample, process="monojet-dm-native")
-    (record,) = read_records(write_record(other))
-    assert record.xsec_pb is None
+@pytest.mark.parametrize("process", list_processes(), ids=lambda process: process.name)
+def test_a_cross_section_that_the_process_disowns_is_left_out(process: Process, sample: GeneratedSample) -> None:
+    (record,) = read_records(write_record(replace(sample, process=process.name)))
+    disowned = "set xsec_pb" in process.approximations
+    assert (process.cross_section == "unknown") == disowned
+    assert record.xsec_pb == (None if disowned else sample.xsec_pb)
