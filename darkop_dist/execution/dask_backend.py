@@ -14,8 +14,9 @@ from distributed import Client, KilledWorker
 
 from darkop_dist.errors import RunError
 from darkop_dist.execution.backend import CALLS_PER_WORKER, WORKER_DIED, Answer, Call
-from darkop_dist.execution.dask_calls import ANSWERS, Held, Told, answer_of, carried_out, packed_call, reads
+from darkop_dist.execution.dask_calls import ANSWERS, Held, Told, answer_of, carried_out, packed_call, sees
 from darkop_dist.execution.deadline import TOPIC, hanging
+from darkop_dist.execution.store import ChunkStore
 
 LOOK_AFTER_WORKERS_S = 5.0
 MOST_AT_ONCE = 500
@@ -51,8 +52,8 @@ class DaskBackend:
         self._tries = 0
         self._looked, self._last_seen, self._threads = 0.0, time.monotonic(), 0
         self._last_answer = time.monotonic()
-        self._hold(payload)
         self.shared = self._workers_see(store)
+        self._hold(payload)
         client.subscribe_topic(TOPIC, self._hear)
         client.subscribe_topic(ANSWERS, self._hear_answer)
 
@@ -256,10 +257,7 @@ class DaskBackend:
             )
 
     def _workers_see(self, store: Path) -> bool:
-        from darkop_dist.execution.store import ChunkStore
-
-        token = ChunkStore(store).token
-        seen = self._client.run(reads, token, token.read_text(), on_error="return")
+        seen = self._client.run(sees, store, ChunkStore(store).told(), on_error="return")
         return bool(seen) and all(answer is True for answer in seen.values())
 
 

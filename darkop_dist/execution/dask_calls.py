@@ -17,6 +17,7 @@ from distributed.protocol import pickle
 
 from darkop_dist.execution.backend import unpacked
 from darkop_dist.execution.memory import begin, leave_if_full
+from darkop_dist.execution.store import ChunkStore
 
 ANSWERS = "darkop-answer"
 MOST_TOLD_BYTES = 8192
@@ -81,9 +82,6 @@ def answer_of(data: bytes) -> Any:
     return pickle.loads(data)
 
 
-def reads(token: Path, expected: str) -> bool:
-    """Runs in a worker: whether it sees a file with this content."""
-    try:
-        return token.read_text() == expected
-    except OSError:
-        return False
+def sees(store: Path, told: str) -> bool:
+    """Runs in a worker: whether it sees the directory of results, see ``ChunkStore.is_seen``."""
+    return ChunkStore(store).is_seen(told)
