@@ -1,5 +1,7 @@
 """The mono-jet selection in plain awkward, as it stood before it was compiled: what the compiled one is tested against.
 
+Parameters and binning are those of the compiled one.
+
 Mono-jet search: one hard central jet recoiling against missing momentum, with muon control regions.
 
 The selection follows the CMS search for dark matter with 2016-2018 data (arXiv:2107.13021, section 4): every threshold
@@ -9,24 +11,22 @@ recoil stands for the boson's transverse momentum in all regions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
-from coffea import processor
-from pydantic import BaseModel, ConfigDict, Field
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.objects import IdCut, ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
+from darkop_dist.events.objects import ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
 from darkop_dist.events.read import has_column, require_columns
 from darkop_dist.events.settings import SearchSettings
-from darkop_dist.events.systematics import ObjectVariation, ShiftSizes, object_variations, weight_variations
-from darkop_dist.events.weights import event_numbers, generator_weights
-from darkop_dist.histograms import NOMINAL, Edges, Observable, Output, OutputBuilder
-from darkop_dist.scoring.apply import ScoredRegion, fill_scores, output_builder, score_events
-from darkop_dist.scoring.contract import Scorer
+from darkop_dist.events.systematics import ObjectVariation, object_variations, weight_variations
+from darkop_dist.events.weights import generator_weights
+from darkop_dist.histograms import NOMINAL, Observable, Output, OutputBuilder
+from darkop_dist.scoring.apply import output_builder
 
 Columns = dict[str, npt.NDArray[np.float64]]
 Masks = dict[str, npt.NDArray[np.bool_]]
@@ -52,70 +52,6 @@ ONLY_IN = {
 }
 
 
-class Bins(BaseModel):
-    """Bin edges of the fitted observable.
-
-    Attributes:
-        recoil: edges in GeV.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recoil: Edges
-
-
-class MonoJetParameters(BaseModel):
-    """What the document sets; all momenta in GeV.
-
-    Attributes:
-        met: which missing momentum: ``MET`` or ``PuppiMET``.
-        recoil_min: smallest recoil, exclusive.
-        jet_pt_min: smallest pT of the leading jet, exclusive.
-        jet_abs_eta_max: largest absolute pseudorapidity of the leading jet, exclusive.
-        charged_fraction_min: smallest charged-hadron energy fraction of the leading jet, exclusive.
-        neutral_fraction_max: largest neutral-hadron energy fraction of the leading jet, exclusive.
-        dphi_min: smallest azimuthal distance between the recoil and the first jets, exclusive.
-        dphi_jets: how many jets that is.
-        dphi_jet_pt_min: the pT from which a jet counts there, exclusive.
-        electron: electrons that veto.
-        muon: muons that veto, and that the control regions count.
-        photon: photons that veto.
-        tau: hadronic taus that veto.
-        b_jet: jets that veto if tagged; ``ids`` are the working points.
-        tight_muon: the muon of the control regions.
-        z_mass: window of the dimuon mass.
-        w_mt_max: largest transverse mass of muon and missing momentum.
-        overlap: jets closer than this to a veto muon, electron or photon are dropped.
-        shifts: sizes of the jet variations.
-        bins: binning of the recoil.
-        missing_columns: ``fail`` if a file lacks the columns of a cut, or ``skip`` the cut and note it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    met: Literal["MET", "PuppiMET"] = "MET"
-    recoil_min: Annotated[float, Field(ge=0)]
-    jet_pt_min: Annotated[float, Field(ge=0)]
-    jet_abs_eta_max: Annotated[float, Field(gt=0)]
-    charged_fraction_min: Annotated[float, Field(ge=0, lt=1)]
-    neutral_fraction_max: Annotated[float, Field(gt=0, le=1)]
-    dphi_min: Annotated[float, Field(ge=0, lt=3.2)]
-    dphi_jets: Annotated[int, Field(ge=1)] = 4
-    dphi_jet_pt_min: Annotated[float, Field(ge=0)] = 30.0
-    electron: ObjectCuts
-    muon: ObjectCuts
-    photon: ObjectCuts
-    tau: ObjectCuts
-    b_jet: ObjectCuts
-    tight_muon: ObjectCuts
-    z_mass: tuple[float, float] = (60.0, 120.0)
-    w_mt_max: Annotated[float, Field(gt=0)] = 160.0
-    overlap: Annotated[float, Field(ge=0)] = 0.4
-    shifts: ShiftSizes = ShiftSizes()
-    bins: Bins
-    missing_columns: Literal["fail", "skip"] = "fail"
-
-
 @dataclass(frozen=True)
 class Leptons:
     """Veto objects of the events, which no variation changes.
@@ -135,88 +71,18 @@ class Leptons:
     tight: ak.Array
 
 
-class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
+class MonoJet:
     """Fills recoil and jet spectra of the signal region and the muon control regions."""
 
-    Parameters = MonoJetParameters
-    whole_files = False
-    regions = REGIONS
-    region_columns = (
-        "recoil",
-        "MET",
-        "jet_pt",
-        "jet_eta",
-        "charged_fraction",
-        "neutral_fraction",
-        "min_dphi",
-        "b_jets",
-        "dimuon_mass",
-    )
-
-    def __init__(self, settings: SearchSettings[MonoJetParameters], scorer: Scorer | None = None) -> None:
-        """Prepare for any number of chunks.
-
-        Args:
-            settings: settings of the search.
-            scorer: scores the events; None for a search without an operator.
-        """
-        self.settings = settings
-        self.scorer = scorer
-        self.observables = (
-            Observable("recoil", settings.parameters.bins.recoil, "recoil", "GeV"),
-            Observable("jet_pt", tuple(np.linspace(0.0, 1500.0, 31)), r"leading jet $p_T$", "GeV"),
-            Observable("jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"leading jet $\eta$"),
-            Observable("charged_fraction", tuple(np.linspace(0.0, 1.0, 21)), "leading jet charged fraction"),
-            Observable("neutral_fraction", tuple(np.linspace(0.0, 1.0, 21)), "leading jet neutral fraction"),
-            Observable("min_dphi", tuple(np.linspace(0.0, 3.2, 17)), r"min $\Delta\phi$(jet, recoil)", "rad"),
-            Observable("b_jets", tuple(np.arange(-0.5, 5.5)), "b-tagged jets"),
-            Observable("dimuon_mass", tuple(np.linspace(60.0, 120.0, 31)), r"$m_{\mu\mu}$", "GeV"),
-            Observable("MET", tuple(np.linspace(0.0, 1500.0, 31)), r"$p_T^{miss}$", "GeV"),
-            Observable("jet_phi", tuple(np.linspace(-3.2, 3.2, 17)), r"leading jet $\phi$", "rad"),
-            Observable("jets", tuple(np.arange(-0.5, 11.5)), "jets"),
-            Observable("second_jet_pt", tuple(np.linspace(0.0, 900.0, 31)), r"second jet $p_T$", "GeV"),
-            Observable("second_jet_eta", tuple(np.linspace(-5.0, 5.0, 21)), r"second jet $\eta$"),
-            Observable("ht", tuple(np.linspace(0.0, 2400.0, 31)), r"$H_T$", "GeV"),
-            Observable(
-                "dphi_jet_met", tuple(np.linspace(0.0, 3.2, 17)), r"$\Delta\phi$(leading jet, $p_T^{miss}$)", "rad"
-            ),
-            Observable("muon_pt", tuple(np.linspace(0.0, 900.0, 31)), r"leading muon $p_T$", "GeV"),
-            Observable("muon_eta", tuple(np.linspace(-2.5, 2.5, 21)), r"leading muon $\eta$"),
-            Observable("second_muon_pt", tuple(np.linspace(0.0, 450.0, 31)), r"second muon $p_T$", "GeV"),
-            Observable("transverse_mass", tuple(np.linspace(0.0, 160.0, 17)), r"$m_T$(muon, $p_T^{miss}$)", "GeV"),
-            Observable("vertices", tuple(np.linspace(-0.5, 79.5, 41)), "primary vertices"),
-        )
-
-    @staticmethod
-    def thresholds(parameters: MonoJetParameters) -> dict[str, tuple[float, str]]:
-        """The cuts of the signal region by observable, with the side that they keep, for the plots."""
-        return {
-            "recoil": (parameters.recoil_min, "above"),
-            "jet_pt": (parameters.jet_pt_min, "above"),
-            "jet_eta": (parameters.jet_abs_eta_max, "below"),
-            "charged_fraction": (parameters.charged_fraction_min, "above"),
-            "neutral_fraction": (parameters.neutral_fraction_max, "below"),
-            "min_dphi": (parameters.dphi_min, "above"),
-            "b_jets": (0.5, "below"),
-        }
-
-    def scored_events(self, events: ak.Array) -> ak.Array:
-        """The events of the signal region, which the operator sees, with the field ``entry``."""
-        builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
-        chosen = self._evaluate(events, builder)[1]["signal"]
-        return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
+    def __init__(self, settings: SearchSettings[Any], observables: Sequence[Observable]) -> None:
+        """Prepare for any number of chunks, with the parameters and the binning of the compiled selection."""
+        self.settings, self.observables = settings, tuple(observables)
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk."""
-        builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
-        columns, masks, weights = self._evaluate(events, builder)
-        if self.scorer is not None:
-            self._fill_scores(events, builder, columns, masks, weights)
+        builder = output_builder(events, self.observables, None, self.settings.candidates)
+        self._evaluate(events, builder)
         return builder.output()
-
-    def postprocess(self, accumulator: Output) -> Output:
-        """Nothing is left to do."""
-        return accumulator
 
     def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Columns, Masks, npt.NDArray[np.float64]]:
         """Fill all variations; columns, region masks and weights of the nominal one are returned."""
@@ -361,29 +227,6 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             if passed.any():
                 builder.fill(name, "signal without its cut", NOMINAL, columns[name][passed], weights[passed])
 
-    def _fill_scores(
-        self,
-        events: ak.Array,
-        builder: OutputBuilder,
-        columns: Columns,
-        masks: Masks,
-        weights: npt.NDArray[np.float64],
-    ) -> None:
-        scorer = self.scorer
-        if scorer is None:
-            return
-        label = str(events.metadata["file_label"])
-        every = event_numbers(events)
-        shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
-        for region, mask in masks.items():
-            if not mask.any():
-                continue
-            numbers = {name: values[mask] for name, values in every.items()}
-            parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
-            values = {name: columns[name][mask] for name in shown}
-            scores = score_events(scorer, events[mask])
-            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[mask], parts, values))
-
     def _fraction(
         self, events: ak.Array, jets: ak.Array, field: str, threshold: float, note: Any
     ) -> npt.NDArray[np.float64]:
@@ -460,6 +303,3 @@ def _transverse_mass(muons: ak.Array, variation: ObjectVariation) -> npt.NDArray
     pt, phi = leading(muons.pt), leading(muons.phi)
     met, met_phi = np.hypot(variation.met_x, variation.met_y), np.arctan2(variation.met_y, variation.met_x)
     return np.asarray(np.sqrt(2 * pt * met * (1 - np.cos(phi - met_phi))), dtype=np.float64)
-
-
-__all__ = ["IdCut", "MonoJet", "MonoJetParameters", "ObjectCuts"]

@@ -43,17 +43,12 @@ def generated(tmp_path_factory: pytest.TempPathFactory, write_nanoaod: Callable[
 def outputs(
     modules: tuple[ModuleType, ModuleType], parameters: dict[str, Any], events: ak.Array, region: str | None = None
 ) -> list[dict[str, Any]]:
-    found = []
-    for module in modules:
-        settings = SearchSettings(
-            module.MonoJetParameters.model_validate(parameters),
-            SYSTEMATICS,
-            parse_selection(region) if region else None,
-            NO_SPLIT,
-            10,
-        )
-        found.append(module.MonoJet(settings).process(events))
-    return found
+    compiled, *plain = modules
+    chosen = parse_selection(region) if region else None
+    settings = SearchSettings(compiled.MonoJetParameters.model_validate(parameters), SYSTEMATICS, chosen, NO_SPLIT, 10)
+    processor = compiled.MonoJet(settings)
+    others = [module.MonoJet(settings, processor.observables) for module in plain]
+    return [each.process(events) for each in (processor, *others)]
 
 
 def require_equal(compiled: dict[str, Any], plain: dict[str, Any]) -> int:
