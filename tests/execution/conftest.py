@@ -28,6 +28,17 @@ def muon_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return tuple(_write_muons(folder / f"{number}.root", rng, 1000, number) for number in range(6))
 
 
+@pytest.fixture(scope="module")
+def mass_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of three files of a thousand events with a mass and a weight."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        with uproot.recreate(folder / f"{number}.root") as file:
+            file["Events"] = {"mass": rng.uniform(size=1000), "genWeight": rng.normal(1.0, 0.3, 1000)}
+    return folder
+
+
 @pytest.fixture(scope="session")
 def equal() -> Callable[[Any, Any], bool]:
     """Compares results of coffea processors to the last bit."""

@@ -74,16 +74,6 @@ class Masses:
 LEAKED: list[np.ndarray] = []
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(1)
-    for number in range(3):
-        with uproot.recreate(folder / f"{number}.root") as file:
-            file["Events"] = {"mass": rng.uniform(size=1000), "genWeight": rng.normal(1.0, 0.3, 1000)}
-    return folder
-
-
 def tasks_of(*paths: Path, chunk_events: int = 200, retries: int = 3, **options: Any) -> tuple[Task, ...]:
     files = DatasetFiles(RECORD, tuple(map(str, paths)), **options)
     plan = plan_chunks([files], chunk_events=chunk_events, whole_files=False)
@@ -91,8 +81,8 @@ def tasks_of(*paths: Path, chunk_events: int = 200, retries: int = 3, **options:
 
 
 @pytest.fixture(scope="module")
-def tasks(folder: Path) -> tuple[Task, ...]:
-    return tasks_of(*sorted(folder.glob("*.root")))
+def tasks(mass_files: Path) -> tuple[Task, ...]:
+    return tasks_of(*sorted(mass_files.glob("*.root")))
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +136,8 @@ def test_a_chunk_that_kills_every_worker_is_given_up_alone(tasks: tuple[Task, ..
 
 
 @pytest.mark.parametrize("where", [HERE, DASK], ids=["here", "dask"])
-def test_all_chunks_of_a_merge_group_are_bad(folder: Path, where: Settings) -> None:
-    tasks = tasks_of(*sorted(folder.glob("*.root")), chunk_events=25, retries=0)
+def test_all_chunks_of_a_merge_group_are_bad(mass_files: Path, where: Settings) -> None:
+    tasks = tasks_of(*sorted(mass_files.glob("*.root")), chunk_events=25, retries=0)
     found = execute(tasks, Masses("first_group_bad"), where)
     assert [e.status for e in found.ledger.entries[:32]] == ["failed"] * 32
     good = execute(tasks[40:], Masses())
@@ -187,9 +177,9 @@ def test_a_processor_that_leaks_until_its_worker_is_restarted(tasks: tuple[Task,
     assert len(workers) > 1, "no worker was restarted: the test shows nothing"
 
 
-def test_a_truncated_file_among_good_ones(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_among_good_ones(mass_files: Path, tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"{number}.root").write_bytes((folder / f"{number}.root").read_bytes())
+        (tmp_path / f"{number}.root").write_bytes((mass_files / f"{number}.root").read_bytes())
     whole = (tmp_path / "1.root").read_bytes()
     (tmp_path / "1.root").write_bytes(whole[:3000])
     tasks = tasks_of(*sorted(tmp_path.glob("*.root")))
@@ -203,18 +193,18 @@ def test_a_truncated_file_among_good_ones(folder: Path, tmp_path: Path) -> None:
     found.ledger.require_closed(["mc"])
 
 
-def test_a_file_shorter_than_its_record_promises(folder: Path) -> None:
-    paths = sorted(folder.glob("*.root"))
+def test_a_file_shorter_than_its_record_promises(mass_files: Path) -> None:
+    paths = sorted(mass_files.glob("*.root"))
     tasks = tasks_of(*paths, promised={str(paths[1]): 1200})
     closure = execute(tasks, Masses()).ledger.closure()[0]
     assert (closure.expected, closure.processed, closure.lost, closure.closed) == (3200, 2000, 1200, False)
     assert "holds 1000 entries instead of the 1200 of its record" in next(t.chunk.lost for t in tasks if t.chunk.lost)
 
 
-def test_a_replica_that_lies_about_its_size(folder: Path, undisturbed: Execution, tmp_path: Path) -> None:
+def test_a_replica_that_lies_about_its_size(mass_files: Path, undisturbed: Execution, tmp_path: Path) -> None:
     """The file goes away after planning; its first replica is another file, the second is the same one elsewhere."""
     for number in range(3):
-        (tmp_path / f"{number}.root").write_bytes((folder / f"{number}.root").read_bytes())
+        (tmp_path / f"{number}.root").write_bytes((mass_files / f"{number}.root").read_bytes())
     good, liar = tmp_path / "copies" / "1.root", tmp_path / "liars" / "1.root"
     for place in (good, liar):
         place.parent.mkdir()
@@ -236,10 +226,10 @@ def test_a_replica_that_lies_about_its_size(folder: Path, undisturbed: Execution
 
 
 def test_a_file_that_cannot_be_planned_from_its_first_address(
-    folder: Path, tmp_path: Path, undisturbed: Execution
+    mass_files: Path, tmp_path: Path, undisturbed: Execution
 ) -> None:
-    paths = [folder / "0.root", tmp_path / "1.root", folder / "2.root"]
-    tasks = tasks_of(*paths, replicas={str(paths[1]): (str(folder / "1.root"),)})
+    paths = [mass_files / "0.root", tmp_path / "1.root", mass_files / "2.root"]
+    tasks = tasks_of(*paths, replicas={str(paths[1]): (str(mass_files / "1.root"),)})
     found = execute(tasks, Masses())
     assert found.output["histograms"]["mass"] == undisturbed.output["histograms"]["mass"]
 
@@ -290,13 +280,15 @@ def test_results_that_vanish_are_made_again(tasks: tuple[Task, ...], undisturbed
 
 
 @pytest.mark.parametrize("kind", ["cut", "status", "corrupt", "short"])
-def test_a_server_that_fails_now_and_then(folder: Path, undisturbed: Execution, flaky_server: Any, kind: str) -> None:
-    server = flaky_server(folder)
+def test_a_server_that_fails_now_and_then(
+    mass_files: Path, undisturbed: Execution, flaky_server: Any, kind: str
+) -> None:
+    server = flaky_server(mass_files)
     tasks = tasks_of(*[server.url(f"{number}.root") for number in range(3)], chunk_events=1000)
     server.fail("1.root", kind, first=1, **({"status": 503} if kind == "status" else {}))
     found = execute(tasks, Masses())
     view = found.output["histograms"]["mass"].view(flow=True)
-    whole = execute(tasks_of(*sorted(folder.glob("*.root")), chunk_events=1000), Masses())
+    whole = execute(tasks_of(*sorted(mass_files.glob("*.root")), chunk_events=1000), Masses())
     assert view.tobytes() == whole.output["histograms"]["mass"].view(flow=True).tobytes()
     found.ledger.require_closed()
     assert [e.status for e in found.ledger.entries] == ["done", "retried", "done"]

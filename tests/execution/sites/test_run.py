@@ -6,7 +6,6 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-import uproot
 
 from darkop_dist.config import DatasetRecord
 from darkop_dist.config import Execution as Settings
@@ -38,13 +37,8 @@ class Masses:
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, ...]:
-    folder = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(1)
-    for number in range(3):
-        with uproot.recreate(folder / f"{number}.root") as file:
-            file["Events"] = {"mass": rng.uniform(size=1000), "genWeight": rng.normal(1.0, 0.3, 1000)}
-    paths = tuple(sorted(str(path) for path in folder.glob("*.root")))
+def tasks(mass_files: Path) -> tuple[Task, ...]:
+    paths = tuple(sorted(str(path) for path in mass_files.glob("*.root")))
     plan = plan_chunks([DatasetFiles(RECORD, paths)], chunk_events=20, whole_files=False)
     return tuple(Task(chunk, RECORD, 3, None) for chunk in plan)
 
