@@ -110,9 +110,12 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
         events = Path(directory) / "events.lhe"
         read = write_events(lhe, events)
-        pythia, _alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
-        record = pythia.nextBatch(request.events)
-    if not len(record):
+        with _captured_output():  # matching prints tables for every part, at its beginning and at its end
+            pythia, alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
+            record = pythia.nextBatch(request.events)
+            truth = _reduced(pythia, record, request) if len(record) else None
+            del pythia, alive
+    if truth is None:
         raise RunError(
             f"{request.process}: the shower vetoes every one of {request.events} events. Check the settings of the "
             "matching (JetMatching, Merging) against those of the file, and that new particles are declared with "
@@ -128,7 +131,7 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     spread = math.sqrt(float(np.mean(read.nominal**2)) * share * (1 - share) / lhe.events) / abs(lhe.mean_weight)
     error = math.hypot(kept * lhe.xsec_error_pb, spread * lhe.xsec_pb)
     cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events)
-    return replace(_reduced(pythia, record, request), variations=variations, cross_section=cross_section)
+    return replace(truth, variations=variations, cross_section=cross_section)
 
 
 def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:

@@ -143,7 +143,9 @@ def test_parts_follow_each_other_and_workers_do_not_matter(
         assert first["Events"]["LHEWeight_1001"].array(library="np") == pytest.approx(expected, rel=1e-6)
 
 
-def test_vetoed_events_are_left_out_of_the_cross_section(plain: Path, tmp_path: Path) -> None:
+def test_vetoed_events_are_left_out_of_the_cross_section(
+    plain: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """MLM matching of a sample with one parton as if it were the highest of none: most events are vetoed."""
     matching = ("JetMatching:merge = on", "JetMatching:scheme = 1", "JetMatching:setMad = off", "JetMatching:qCut = 30.",
                 "JetMatching:nJetMax = 1", "JetMatching:nJet = 1", "JetMatching:coneRadius = 1.", "JetMatching:etaJetMax = 5.",
@@ -152,6 +154,7 @@ def test_vetoed_events_are_left_out_of_the_cross_section(plain: Path, tmp_path: 
     kept = shower(plain, tmp_path / "kept.root", seed=5, lines=(*NO_MPI, *matching))
     assert 0 < kept.events < EVENTS
     assert kept.xsec_pb == pytest.approx(whole.xsec_pb * kept.events / EVENTS, rel=1e-6)
+    assert capfd.readouterr().out == ""
     fraction = kept.events / EVENTS
     binomial = whole.xsec_pb * np.sqrt(fraction * (1 - fraction) / EVENTS)
     assert kept.xsec_error_pb == pytest.approx(np.hypot(fraction * whole.xsec_error_pb, binomial), rel=1e-6)
