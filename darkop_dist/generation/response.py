@@ -1,289 +1,288 @@
-"""The response: stable particles become measured particles. Numbers come from a card in ``responses/``."""
+"""The response: stable particles become measured candidates. Numbers come from a card in ``responses/``."""
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
-from darkop_dist.errors import UnknownNameError
+from darkop_dist.generation.card import (
+    Calorimeter,
+    Cells,
+    Flags,
+    Floats,
+    ResponseCard,
+    Volume,
+    card_file,
+    load_card,
+)
 
-RESPONSE_DIRECTORY = Path(__file__).parent / "responses"
+__all__ = [
+    "CHARGED_HADRON",
+    "ELECTRON",
+    "MUON",
+    "NEUTRAL_HADRON",
+    "PHOTON",
+    "ResponseCard",
+    "card_file",
+    "load_card",
+    "log_normal",
+    "measure",
+]
+
 CHARGED_HADRON, NEUTRAL_HADRON, PHOTON, ELECTRON, MUON = range(5)
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Efficiency(_Section):
-    """Efficiency in bins; zero outside them.
-
-    Attributes:
-        eta: edges in |eta|.
-        pt: edges in pt in GeV.
-        values: rows in |eta|, columns in pt.
-    """
-
-    eta: tuple[float, ...]
-    pt: tuple[float, ...]
-    values: tuple[tuple[float, ...], ...]
-
-    def at(self, pt: Floats, eta: Floats) -> Floats:
-        """Efficiency of each particle, shape (particles,)."""
-        table = np.pad(np.asarray(self.values, dtype=np.float64), 1)
-        row = np.searchsorted(self.eta, np.abs(eta), side="right")
-        return np.asarray(table[row, np.searchsorted(self.pt, pt, side="right")])
-
-
-class Track(_Section):
-    """Efficiency and resolution of a particle with a track; sigma(pt)/pt = constant and linear * pt in quadrature.
-
-    Attributes:
-        efficiency: probability that there is a measured track.
-        resolution_eta: edges in |eta|.
-        resolution_constant: constant term in each bin.
-        resolution_linear: linear term in each bin in 1/GeV.
-    """
-
-    efficiency: Efficiency
-    resolution_eta: tuple[float, ...]
-    resolution_constant: tuple[float, ...]
-    resolution_linear: tuple[float, ...]
-
-    def relative_resolution(self, pt: Floats, eta: Floats) -> Floats:
-        """sigma(pt)/pt of each particle, shape (particles,)."""
-        index = np.clip(np.searchsorted(self.resolution_eta, np.abs(eta), side="right") - 1, 0, None)
-        index = np.minimum(index, len(self.resolution_constant) - 1)
-        constant, linear = np.asarray(self.resolution_constant)[index], np.asarray(self.resolution_linear)[index]
-        return np.asarray(np.hypot(constant, linear * pt))
-
-
-class Tracker(Track):
-    """The tracker for charged hadrons; the sources name the papers."""
-
-    efficiency_source: str
-    resolution_source: str
-
-
-class Calorimeter(_Section):
-    """Resolution in bins of |eta|: stochastic/sqrt(E), noise/E and constant in quadrature, E in GeV.
-
-    Attributes:
-        source: the papers.
-        eta: edges in |eta|; nothing is measured beyond the last.
-        stochastic: stochastic term.
-        noise: noise term.
-        constant: constant term.
-        threshold_gev: smallest energy that is measured, in GeV.
-    """
-
-    source: str
-    eta: tuple[float, ...]
-    stochastic: tuple[float, ...]
-    noise: tuple[float, ...]
-    constant: tuple[float, ...]
-    threshold_gev: tuple[float, ...]
-
-    def relative_resolution(self, energy: Floats, eta: Floats) -> Floats:
-        """sigma(E)/E of each particle, shape (particles,)."""
-        index = self._bin(eta)
-        stochastic, noise, constant = (np.asarray(x)[index] for x in (self.stochastic, self.noise, self.constant))
-        return np.asarray(np.sqrt(stochastic**2 / energy + (noise / energy) ** 2 + constant**2))
-
-    def measures(self, energy: Floats, eta: Floats) -> Flags:
-        """Whether a particle is in the acceptance and its true energy above the threshold, shape (particles,)."""
-        return np.asarray((np.abs(eta) < self.eta[-1]) & (energy > np.asarray(self.threshold_gev)[self._bin(eta)]))
-
-    def _bin(self, eta: Floats) -> npt.NDArray[np.int64]:
-        index = np.searchsorted(self.eta, np.abs(eta), side="right") - 1
-        return np.minimum(index, len(self.constant) - 1)
-
-
-class MuonResponse(Track):
-    """Muons; ``tight_given_loose`` is the fraction of loose muons that are tight."""
-
-    source: str
-    tight_given_loose: float
-
-
-class ElectronResponse(Track):
-    """Electrons: identification efficiencies from veto to tight, and the isolation that they demand."""
-
-    source: str
-    identification: tuple[float, ...]
-    isolation_cone: float
-    isolation_max: float
-
-
-class PhotonResponse(_Section):
-    """Photons: identification efficiencies from loose to tight, and the isolation that they demand."""
-
-    source: str
-    pt_min: float
-    eta_max: float
-    identification: tuple[float, ...]
-    isolation_cone: float
-    isolation_max: float
-
-
-class TauResponse(_Section):
-    """Hadronic taus: efficiency of each working point against jets, loosest first, and the rate for jets."""
-
-    source: str
-    pt_min: float
-    eta_max: float
-    resolution: float
-    efficiency: tuple[float, ...]
-    jet_rate: tuple[float, ...]
-
-
-class TagResponse(_Section):
-    """b-tag: thresholds of the discriminant from loose to tight, and the rates above them for each flavour."""
-
-    source: str
-    eta_max: float
-    thresholds: tuple[float, ...]
-    bottom: tuple[float, ...]
-    charm: tuple[float, ...]
-    light: tuple[float, ...]
-    cone: float
-
-
-class JetResponse(_Section):
-    """Jets: radius, thresholds in GeV, and what smears a jet beyond its particles.
-
-    The extra smearing is log-normal with sigma(pt)/pt = extra_stochastic / sqrt(pt/GeV) and extra_constant in
-    quadrature; it stands for all that measuring particles one by one leaves out.
-    """
-
-    source: str
-    radius: float
-    pt_min: float
-    generator_pt_min: float
-    eta_max: float
-    extra_stochastic: float
-    extra_constant: float
-    leptonic_fraction: float
-
-
-class ResponseCard(_Section):
-    """A detector in numbers. Every section names its source."""
-
-    name: str
-    title: str
-    approximations: str
-    tracker: Tracker
-    hadron_calorimeter: Calorimeter
-    electromagnetic_calorimeter: Calorimeter
-    muon: MuonResponse
-    electron: ElectronResponse
-    photon: PhotonResponse
-    tau: TauResponse
-    btag: TagResponse
-    jet: JetResponse
-
-
-def card_file(name: str = "simple") -> Path:
-    """The TOML file of a response card.
-
-    Raises:
-        UnknownNameError: there is no such card.
-    """
-    known = sorted(path.stem for path in RESPONSE_DIRECTORY.glob("*.toml"))
-    if name not in known:
-        raise UnknownNameError("response card", name, known, f"Cards: {', '.join(known)}.")
-    return RESPONSE_DIRECTORY / f"{name}.toml"
-
-
-def load_card(name: str = "simple") -> ResponseCard:
-    """Read a response card.
-
-    Raises:
-        UnknownNameError: there is no such card.
-    """
-    return ResponseCard.model_validate(tomllib.loads(card_file(name).read_text(encoding="utf-8")))
+LOST = -1
+UM_PER_CM, MM_PER_CM = 1e4, 10.0
+OUTPUT = ("px", "py", "pz", "E", "kind", "charge", "d0", "dz", "d0_error", "dz_error", "vertex")
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Flat:
-    """Particles of all events, one after another, shape (particles,)."""
+class _Particles:
+    """Particles of all events, one after another, shape (particles,): GeV, mm."""
 
-    pt: Floats
-    eta: Floats
+    event: Ints
+    px: Floats
+    py: Floats
+    pz: Floats
     energy: Floats
     charge: Floats
-    kind: npt.NDArray[np.int64]
+    kind: Ints
+    x: Floats
+    y: Floats
+    z: Floats
+    vertex: Ints
+    pt: Floats
+    eta: Floats
+
+    def __getitem__(self, chosen: Flags) -> _Particles:
+        return _Particles(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+Columns = dict[str, npt.NDArray[np.float64] | Ints]
 
 
 def measure(particles: ak.Array, card: ResponseCard, rng: np.random.Generator) -> ak.Array:
-    """Measure stable particles one by one.
+    """Measure stable particles.
 
     A charged hadron with a track has the better of track and calorimeter; without one it is a neutral hadron. An
-    electron without a track is a photon; a muon without one is lost.
+    electron without a track is a photon; a muon without one is lost. Neutral hadrons in one cell of the calorimeter are
+    one candidate, and so are photons in one cell.
+
+    Impact parameters are those of straight lines: d0 = (y px - x py) / pt and dz = z - (x px + y py) pz / pt^2 with the
+    production point relative to the hard collision. That is right to first order in distance over radius of curvature.
 
     Args:
-        particles: ``events * var * {px, py, pz, E, id, charge}`` in GeV.
+        particles: ``events * var * {px, py, pz, E, id, charge}`` in GeV, and the production point ``x, y, z`` in mm
+            relative to the hard collision and ``vertex``, 0 for the hard collision and above for others. Without these
+            four all particles come from the hard collision.
         card: the detector.
         rng: source of all random numbers.
 
     Returns:
-        Measured particles, ``events * var * {px, py, pz, E, kind, charge}``; ``kind`` is one of this module's
-        constants. Directions are exact; energy and momentum scale together.
+        Candidates, ``events * var * {px, py, pz, E, kind, charge, d0, dz, d0_error, dz_error, vertex}``: tracks in the
+        order of their particles, then neutral ones. ``kind`` is one of this module's constants; d0, dz and their errors
+        in cm, 0 for neutral candidates; ``vertex`` is that of the particle for tracks and -1 for neutral candidates.
     """
-    flat, counts = _flatten(particles)
+    flat, events = _flatten(particles)
     tracked = _tracked(flat, card, rng)
     kind = flat.kind.copy()
     kind[(kind == CHARGED_HADRON) & ~tracked] = NEUTRAL_HADRON
     kind[(kind == ELECTRON) & ~tracked] = PHOTON
-    lost_muon = (kind == MUON) & ~tracked
-    scale = np.zeros_like(flat.pt)
-    noise = rng.standard_normal(len(flat.pt))
+    kind[(kind == MUON) & ~tracked] = LOST
+    parts = [_tracks(flat[tracked], card, rng)]
     for calorimeter, measured_kind in (
         (card.hadron_calorimeter, NEUTRAL_HADRON),
         (card.electromagnetic_calorimeter, PHOTON),
     ):
-        chosen = (kind == measured_kind) & calorimeter.measures(flat.energy, flat.eta)
-        sigma = calorimeter.relative_resolution(flat.energy[chosen], flat.eta[chosen])
-        scale[chosen] = log_normal(sigma, noise[chosen])
-    for track, measured_kind in ((card.tracker, CHARGED_HADRON), (card.muon, MUON), (card.electron, ELECTRON)):
-        chosen = (kind == measured_kind) & ~lost_muon
-        sigma = track.relative_resolution(flat.pt[chosen], flat.eta[chosen])
-        if measured_kind == CHARGED_HADRON:
-            hadronic = card.hadron_calorimeter.relative_resolution(flat.energy[chosen], flat.eta[chosen])
-            sigma = np.minimum(sigma, hadronic)
-        scale[chosen] = log_normal(sigma, noise[chosen])
-    kept = ak.unflatten(scale > 0, counts)
-    measured = {axis: (particles[axis] * ak.unflatten(scale, counts))[kept] for axis in ("px", "py", "pz", "E")}
-    charge = ak.unflatten(np.where(tracked, flat.charge, 0.0), counts)[kept]
-    return ak.zip({**measured, "kind": ak.unflatten(kind, counts)[kept], "charge": charge})
+        parts.append(_deposits(flat[kind == measured_kind], measured_kind, calorimeter, card.calorimeter_volume, rng))
+    return _events(parts, events)
 
 
-def _flatten(particles: ak.Array) -> tuple[_Flat, npt.NDArray[np.int64]]:
-    px, py, pz, energy, pdg, charge = (
-        ak.to_numpy(ak.flatten(particles[name])) for name in ("px", "py", "pz", "E", "id", "charge")
-    )
-    pt = np.maximum(np.hypot(px, py), 1e-9)
+def _events(parts: list[Columns], events: int) -> ak.Array:
+    event = np.concatenate([part["event"] for part in parts])
+    order = np.argsort(event, kind="stable")
+    counts = np.bincount(event, minlength=events)
+    columns = {name: np.concatenate([part[name] for part in parts])[order] for name in OUTPUT}
+    return ak.unflatten(ak.zip(columns), counts)
+
+
+def _flatten(particles: ak.Array) -> tuple[_Particles, int]:
+    counts = np.asarray(ak.to_numpy(ak.num(particles)), dtype=np.int64)
+    size = int(counts.sum())
+
+    def column(name: str) -> Floats:
+        if name in {"x", "y", "z", "vertex"} and name not in particles.fields:
+            return np.zeros(size)
+        return np.asarray(ak.to_numpy(ak.flatten(particles[name])), dtype=np.float64)
+
+    px, py, pz, charge = (column(name) for name in ("px", "py", "pz", "charge"))
+    pdg = np.abs(column("id").astype(np.int64))
     kind = np.where(charge != 0, CHARGED_HADRON, NEUTRAL_HADRON)
     for code, special in ((22, PHOTON), (11, ELECTRON), (13, MUON)):
-        kind[np.abs(pdg) == code] = special
-    flat = _Flat(pt, np.arcsinh(pz / pt), np.maximum(energy, 1e-9), charge, kind)
-    return flat, np.asarray(ak.to_numpy(ak.num(particles)), dtype=np.int64)
+        kind[pdg == code] = special
+    pt = np.maximum(np.hypot(px, py), 1e-9)
+    flat = _Particles(
+        event=np.repeat(np.arange(len(counts)), counts),
+        px=px,
+        py=py,
+        pz=pz,
+        energy=np.maximum(column("E"), 1e-9),
+        charge=charge,
+        kind=kind.astype(np.int64),
+        x=column("x"),
+        y=column("y"),
+        z=column("z"),
+        vertex=column("vertex").astype(np.int64),
+        pt=pt,
+        eta=np.arcsinh(pz / pt),
+    )
+    return flat, len(counts)
 
 
-def _tracked(flat: _Flat, card: ResponseCard, rng: np.random.Generator) -> Flags:
+def _tracked(flat: _Particles, card: ResponseCard, rng: np.random.Generator) -> Flags:
     efficiency = np.zeros_like(flat.pt)
     for track, kind in ((card.tracker, CHARGED_HADRON), (card.electron, ELECTRON), (card.muon, MUON)):
         chosen = flat.kind == kind
         efficiency[chosen] = track.efficiency.at(flat.pt[chosen], flat.eta[chosen])
+    if card.tracker.displacement is not None:
+        efficiency *= card.tracker.displacement.at(np.hypot(flat.x, flat.y), flat.z)
     return np.asarray(rng.random(len(efficiency)) < efficiency)
+
+
+def _tracks(tracks: _Particles, card: ResponseCard, rng: np.random.Generator) -> Columns:
+    sigma = np.empty_like(tracks.pt)
+    for track, kind in ((card.tracker, CHARGED_HADRON), (card.muon, MUON), (card.electron, ELECTRON)):
+        chosen = tracks.kind == kind
+        sigma[chosen] = track.relative_resolution(tracks.pt[chosen], tracks.eta[chosen])
+    hadrons = tracks.kind == CHARGED_HADRON
+    hadronic = card.hadron_calorimeter.relative_resolution(tracks.energy[hadrons], tracks.eta[hadrons])
+    sigma[hadrons] = np.minimum(sigma[hadrons], hadronic)
+    scale = log_normal(sigma, rng.standard_normal(len(sigma)))
+    columns: Columns = {"event": tracks.event, "kind": tracks.kind, "charge": tracks.charge, "vertex": tracks.vertex}
+    columns |= {"px": tracks.px * scale, "py": tracks.py * scale, "pz": tracks.pz * scale, "E": tracks.energy * scale}
+    return columns | _impact_parameters(tracks, card, rng)
+
+
+def _impact_parameters(tracks: _Particles, card: ResponseCard, rng: np.random.Generator) -> Columns:
+    d0 = (tracks.y * tracks.px - tracks.x * tracks.py) / tracks.pt
+    dz = tracks.z - (tracks.x * tracks.px + tracks.y * tracks.py) * tracks.pz / tracks.pt**2
+    rules, nothing = card.tracker.impact_parameter, np.zeros_like(tracks.pt)
+    columns: Columns = {}
+    for name, true_mm in (("d0", d0), ("dz", dz)):
+        error = nothing
+        if rules is not None:
+            table = rules.d0_um if name == "d0" else rules.dz_um
+            error = table.at(tracks.pt, tracks.eta) / UM_PER_CM
+        columns[name] = true_mm / MM_PER_CM + error * rng.standard_normal(len(error))
+        columns[f"{name}_error"] = error
+    return columns
+
+
+def _deposits(
+    particles: _Particles, kind: int, calorimeter: Calorimeter, volume: Volume | None, rng: np.random.Generator
+) -> Columns:
+    """Candidates of one calorimeter: particles to its surface, energies of a cell together, then smeared once."""
+    if volume is not None:
+        particles = _at_surface(particles[_inside(particles, volume)], volume)
+    deposit = _Deposits(particles.event, particles.px, particles.py, particles.pz, particles.energy)
+    if calorimeter.cells is not None:
+        deposit = _merged(deposit, particles.eta, calorimeter.cells)
+    measurable = calorimeter.measures(deposit.energy, deposit.eta())
+    deposit = _Deposits(*(getattr(deposit, name)[measurable] for name in deposit.__dataclass_fields__))
+    sigma = calorimeter.relative_resolution(deposit.energy, deposit.eta())
+    scale = log_normal(sigma, rng.standard_normal(len(sigma)))
+    px, py, pz = deposit.px, deposit.py, deposit.pz
+    if calorimeter.cells is not None:
+        px, py, pz = _displaced(deposit, calorimeter.cells, rng)
+    columns: Columns = {"event": deposit.event, "px": px * scale, "py": py * scale, "pz": pz * scale}
+    columns |= {"E": deposit.energy * scale, "kind": np.full(len(scale), kind), "vertex": np.full(len(scale), -1)}
+    return columns | {name: np.zeros_like(scale) for name in ("charge", "d0", "dz", "d0_error", "dz_error")}
+
+
+@dataclass(frozen=True)
+class _Deposits:
+    """Energy in the calorimeter, shape (deposits,), in GeV."""
+
+    event: Ints
+    px: Floats
+    py: Floats
+    pz: Floats
+    energy: Floats
+
+    def eta(self) -> Floats:
+        return np.asarray(np.arcsinh(self.pz / np.maximum(np.hypot(self.px, self.py), 1e-9)))
+
+
+def _inside(particles: _Particles, volume: Volume) -> Flags:
+    inside = np.hypot(particles.x, particles.y) < volume.outer_radius_mm
+    return np.asarray(inside & (np.abs(particles.z) < volume.outer_half_length_mm))
+
+
+def _at_surface(particles: _Particles, volume: Volume) -> _Particles:
+    """Particles with the momentum in the direction in which the hard collision sees them arrive.
+
+    One that is produced behind the surface is seen where it is produced.
+    """
+    moved = (particles.x != 0) | (particles.y != 0) | (particles.z != 0)
+    if not moved.any():
+        return particles
+    far = particles[moved]
+    point = np.column_stack([far.x, far.y, far.z])
+    momentum = np.column_stack([far.px, far.py, far.pz])
+    point = point + momentum * _path(far, volume)[:, np.newaxis]
+    distance = np.maximum(np.linalg.norm(point, axis=1), 1e-9)
+    direction = point / distance[:, np.newaxis] * np.linalg.norm(momentum, axis=1)[:, np.newaxis]
+    columns = {name: getattr(particles, name) for name in particles.__dataclass_fields__}
+    for axis, name in enumerate(("px", "py", "pz")):
+        columns[name] = columns[name].copy()
+        columns[name][moved] = direction[:, axis]
+    columns["pt"] = np.maximum(np.hypot(columns["px"], columns["py"]), 1e-9)
+    columns["eta"] = np.arcsinh(columns["pz"] / columns["pt"])
+    return _Particles(**columns)
+
+
+def _path(particles: _Particles, volume: Volume) -> Floats:
+    """Path to the inner cylinder in units of mm per GeV of momentum; 0 for what is behind it."""
+    pt2 = particles.pt**2
+    along = particles.x * particles.px + particles.y * particles.py
+    missing = np.maximum(volume.inner_radius_mm**2 - particles.x**2 - particles.y**2, 0.0)
+    to_barrel = (np.sqrt(along**2 + pt2 * missing) - along) / pt2
+    left = volume.inner_half_length_mm - np.sign(particles.pz) * particles.z
+    to_endcap = np.maximum(left, 0.0) / np.maximum(np.abs(particles.pz), 1e-9)
+    behind = (missing == 0) | (np.abs(particles.z) >= volume.inner_half_length_mm)
+    return np.asarray(np.where(behind, 0.0, np.minimum(to_barrel, to_endcap)))
+
+
+def _merged(deposit: _Deposits, eta: Floats, cells: Cells) -> _Deposits:
+    """Sum the deposits of every cell of every event."""
+    region = cells.region(eta)
+    size = np.asarray(cells.size)[region]
+    around = np.maximum(np.rint(2 * np.pi / size), 1.0)
+    phi = np.arctan2(deposit.py, deposit.px)
+    column = np.minimum(np.floor((phi + np.pi) / (2 * np.pi) * around), around - 1).astype(np.int64)
+    row = np.floor(np.clip(eta, -20.0, 20.0) / size).astype(np.int64)
+    rows = 2 * (int(np.abs(row).max(initial=0)) + 1)
+    key = ((deposit.event * len(cells.size) + region) * rows + row + rows // 2) * 100_000 + column
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    px, py, pz, energy = (
+        np.asarray(np.bincount(inverse, weights=values), dtype=np.float64)
+        for values in (deposit.px, deposit.py, deposit.pz, deposit.energy)
+    )
+    return _Deposits(deposit.event[first], px, py, pz, energy)
+
+
+def _displaced(deposit: _Deposits, cells: Cells, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Momenta with the error of the position; their magnitude stays."""
+    eta = deposit.eta()
+    error = cells.position * np.asarray(cells.size)[cells.region(eta)]
+    seen_eta = eta + error * rng.standard_normal(len(eta))
+    phi = np.arctan2(deposit.py, deposit.px) + error * rng.standard_normal(len(eta))
+    magnitude = np.sqrt(deposit.px**2 + deposit.py**2 + deposit.pz**2)
+    pt = magnitude / np.cosh(seen_eta)
+    return pt * np.cos(phi), pt * np.sin(phi), magnitude * np.tanh(seen_eta)
 
 
 def log_normal(sigma: Floats, noise: Floats) -> Floats:
