@@ -1,107 +1,132 @@
-"""Anti-kt jets from measured particles and from generated ones."""
+"""Jets of radius 0.4 as NanoAOD has them: energy, composition, flavour and b-tag."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass
 
 import awkward as ak
-import fastjet
 import numpy as np
-import numpy.typing as npt
 
-from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, NEUTRAL_HADRON, PHOTON
+from darkop_dist.generation.clustering import cluster, constituent_columns
+from darkop_dist.generation.cones import largest_in_cone, nearest
+from darkop_dist.generation.puppi import DENSITY_EDGES, density
+from darkop_dist.generation.response import ResponseCard, log_normal
+from darkop_dist.generation.truth import Truth
 
-fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001 - nothing public silences the banner
-
-FRACTIONS: Mapping[str, int] = MappingProxyType(
-    {"chHEF": CHARGED_HADRON, "neHEF": NEUTRAL_HADRON, "neEmEF": PHOTON, "chEmEF": ELECTRON, "muEF": MUON}
-)
+UNDERLYING_DENSITY = np.array([1.1, 1.7, 1.5, 1.4, 0.6])
+"""GeV per area that jets without pile-up keep, in the regions of `puppi.DENSITY_EDGES`: the mean of `puppi.density` in
+400 events each of qcd-dijets and z-nunu-jets without pile-up."""
 
 
-def cluster(particles: ak.Array, *, radius: float, pt_min: float) -> tuple[ak.Array, ak.Array]:
-    """Anti-kt jets with the E scheme, JHEP 04 (2008) 063.
+@dataclass(frozen=True)
+class Jets:
+    """Measured jets of a part.
+
+    Attributes:
+        columns: ``events * var * {pt, eta, phi, mass, ...}`` by falling pt, in GeV.
+        constituents: indices in the measured particles, ``events * var * var * int``.
+        shift: momentum that corrections and smearing added to the event, ``events * var * {px, py}`` in GeV.
+    """
+
+    columns: ak.Array
+    constituents: ak.Array
+    shift: ak.Array
+
+
+def measured_jets(
+    truth: Truth, particles: ak.Array, generated: ak.Array, card: ResponseCard, rng: np.random.Generator
+) -> Jets:
+    """Jets of measured particles, without tracks of pile-up collisions and less the pile-up's mean density.
 
     Args:
-        particles: ``events * var * {px, py, pz, E, ...}`` in GeV.
-        radius: distance parameter.
-        pt_min: smallest transverse momentum in GeV.
+        truth: what the generator knows.
+        particles: measured particles, see `reconstruct.reconstruct`.
+        generated: jets of the generator's particles.
+        card: the detector.
+        rng: source of random numbers.
+    """
+    found, constituents = cluster(particles, chosen=particles.primary, radius=card.jet.radius, pt_min=card.jet.pt_min)
+    columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, particles)}
+    jets = ak.zip(columns)
+    if truth.collisions is not None:
+        jets = without_density(jets, particles, radius=card.jet.radius)
+        jets, constituents = jets[jets.pt > 0], constituents[jets.pt > 0]
+    scaled, shift = smeared(jets, card, rng)
+    order = ak.argsort(scaled.pt, ascending=False)
+    order = order[scaled.pt[order] > card.jet.pt_min]
+    jets = scaled[order]
+    flavour = hadron_flavour(jets, truth.heavy_hadrons, cone=card.btag.cone)
+    jets = ak.with_field(jets, nearest(jets, generated, cone=card.jet.radius / 2), "genJetIdx")
+    jets = ak.with_field(jets, flavour, "hadronFlavour")
+    return Jets(ak.with_field(jets, btag(jets, flavour, card, rng), "btagDeepFlavB"), constituents[order], shift)
+
+
+def without_density(jets: ak.Array, particles: ak.Array, *, radius: float) -> ak.Array:
+    """Jets less the mean density of pile-up in their area, as in JINST 12 (2017) P02014, arXiv:1607.03663.
+
+    The area is that of a circle; the density of the underlying event stays in the jet.
+
+    Args:
+        jets: ``events * var * {pt, eta, phi, mass, E, ...}`` in GeV.
+        particles: measured particles, for the density.
+        radius: of the jets.
+    """
+    found = np.maximum(density(particles[particles.primary], DENSITY_EDGES) - UNDERLYING_DENSITY, 0.0)
+    region = np.searchsorted(DENSITY_EDGES[1:-1], np.abs(ak.to_numpy(ak.flatten(jets.eta))))
+    event = np.repeat(np.arange(len(jets)), ak.to_numpy(ak.num(jets)))
+    taken = found[event, region] * np.pi * radius**2
+    factors = np.maximum(1 - taken / ak.to_numpy(ak.flatten(jets.pt)), 0.0)
+    return scaled_by(jets, ak.unflatten(factors, ak.num(jets)))[0]
+
+
+def generated_jets(truth: Truth, *, radius: float, pt_min: float, eta_max: float) -> ak.Array:
+    """Jets of the stable visible particles of the hard collision, ``events * var * {pt, eta, phi, mass}`` in GeV."""
+    particles = truth.particles
+    pt = np.hypot(particles.px, particles.py)
+    chosen = (abs(particles.pz) < np.sinh(eta_max) * pt) & (particles.vertex == 0)
+    jets, _ = cluster(particles, chosen=chosen, radius=radius, pt_min=pt_min)
+    return jets[["pt", "eta", "phi", "mass"]]
+
+
+def smeared(jets: ak.Array, card: ResponseCard, rng: np.random.Generator) -> tuple[ak.Array, ak.Array]:
+    """Scale each jet by the card's extra resolution; leptons and photons among the jets stay as they are.
 
     Returns:
-        Jets as ``events * var * {pt, eta, phi, mass, E}`` by falling pt, and the indices of their constituents in
-        ``particles``, ``events * var * var * int``.
+        The jets in their order, and the momentum that it adds, ``events * var * {px, py}``.
     """
-    momenta = ak.zip({axis: particles[axis] for axis in ("px", "py", "pz", "E")}, with_name="Momentum4D")
-    sequence = fastjet.ClusterSequence(momenta, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
-    jets = sequence.inclusive_jets(min_pt=pt_min)
-    order = ak.argsort(np.hypot(jets.px, jets.py), ascending=False)
-    return polar(jets[order]), sequence.constituent_index(min_pt=pt_min)[order]
-
-
-def polar(momenta: ak.Array) -> ak.Array:
-    """``{px, py, pz, E}`` as ``{pt, eta, phi, mass, E}``, masses below zero from rounding as zero."""
-    pt = np.hypot(momenta.px, momenta.py)
-    mass2 = momenta.E**2 - pt**2 - momenta.pz**2
-    return ak.zip(
-        {
-            "pt": pt,
-            "eta": np.arcsinh(momenta.pz / pt),
-            "phi": np.arctan2(momenta.py, momenta.px),
-            "mass": np.sqrt(np.maximum(mass2, 0)),
-            "E": momenta.E,
-        },
-        depth_limit=2,
+    rules, counts = card.jet, ak.num(jets)
+    pt = ak.to_numpy(ak.flatten(jets.pt))
+    factor = log_normal(
+        np.hypot(rules.extra_stochastic / np.sqrt(pt), rules.extra_constant), rng.standard_normal(len(pt))
     )
+    leptonic = ak.to_numpy(ak.flatten(jets.muEF + jets.chEmEF + jets.neEmEF))
+    factor[leptonic > rules.leptonic_fraction] = 1.0
+    return scaled_by(jets, ak.unflatten(factor, counts))
 
 
-def constituent_columns(jets: ak.Array, constituents: ak.Array, particles: ak.Array) -> dict[str, ak.Array]:
-    """Energy fractions by kind of particle, number of constituents and NanoAOD's ``jetId``.
-
-    ``jetId`` is 2 for the tight identification of 2016 ultra-legacy without its |eta| dependence beyond 2.4, 6 if
-    muons and electrons carry less than 80% besides, else 0.
-
-    Args:
-        jets: jets as `cluster` gives them.
-        constituents: their constituents' indices.
-        particles: the measured particles that were clustered, with ``kind``.
-
-    Returns:
-        Columns of type ``events * var``.
-    """
-    per_jet = ak.num(jets)
-    sizes = ak.to_numpy(ak.flatten(ak.num(constituents, axis=2)))
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    starts = np.concatenate(([0], np.cumsum(ak.to_numpy(ak.num(particles)))))[:-1]
-    index = ak.to_numpy(ak.flatten(constituents + starts, axis=None)).astype(np.int64)
-    energy = ak.to_numpy(ak.flatten(particles.E))[index]
-    kind = ak.to_numpy(ak.flatten(particles.kind))[index]
-    jet_energy = ak.to_numpy(ak.flatten(jets.E))
-
-    def fraction(chosen: int) -> npt.NDArray[Any]:
-        return np.asarray(np.bincount(owner, weights=energy * (kind == chosen), minlength=len(sizes)) / jet_energy)
-
-    flat: dict[str, npt.NDArray[Any]] = {name: fraction(chosen) for name, chosen in FRACTIONS.items()}
-    flat["nConstituents"] = sizes
-    charged = np.bincount(owner, weights=np.isin(kind, (CHARGED_HADRON, ELECTRON, MUON)), minlength=len(sizes))
-    central = np.abs(ak.to_numpy(ak.flatten(jets.eta))) < 2.4
-    tight = (flat["neHEF"] < 0.9) & (flat["neEmEF"] < 0.9) & (sizes > 1)
-    tight = np.where(central, tight & (charged > 0) & (flat["chHEF"] > 0), flat["neHEF"] + flat["neEmEF"] > 0)
-    few_leptons = (flat["muEF"] < 0.8) & (flat["chEmEF"] < 0.8)
-    flat["jetId"] = np.where(tight, np.where(few_leptons, 6, 2), 0)
-    return {name: ak.unflatten(values, per_jet) for name, values in flat.items()}
+def scaled_by(jets: ak.Array, factors: ak.Array) -> tuple[ak.Array, ak.Array]:
+    """Jets with pt, mass and energy times a factor, and the momentum that this adds."""
+    added = (factors - 1) * jets.pt
+    shift = ak.zip({"px": added * np.cos(jets.phi), "py": added * np.sin(jets.phi)})
+    fields = {name: jets[name] * (factors if name in {"pt", "mass", "E"} else 1) for name in jets.fields}
+    return ak.zip(fields), shift
 
 
-def nearest(objects: ak.Array, others: ak.Array, *, cone: float) -> ak.Array:
-    """Index of the nearest other object within a cone in (eta, phi), -1 if none; type ``events * var * int``."""
-    distance2 = delta_r2(objects, others)
-    index = ak.argmin(distance2, axis=2, mask_identity=True)
-    close = ak.min(distance2, axis=2) < cone**2
-    return ak.values_astype(ak.where(ak.fill_none(close, value=False), ak.fill_none(index, -1), -1), np.int32)
+def hadron_flavour(jets: ak.Array, hadrons: ak.Array, *, cone: float) -> ak.Array:
+    """Heaviest flavour among the hadrons in the cone: 5, 4 or 0."""
+    return ak.values_astype(largest_in_cone(jets, hadrons, hadrons.flavour, cone=cone), np.int32)
 
 
-def delta_r2(objects: ak.Array, others: ak.Array) -> ak.Array:
-    """Squared distances in (eta, phi), type ``events * objects * others``."""
-    a, b = ak.unzip(ak.cartesian([objects[["eta", "phi"]], others[["eta", "phi"]]], axis=1, nested=True))
-    phi = (a.phi - b.phi + np.pi) % (2 * np.pi) - np.pi
-    return (a.eta - b.eta) ** 2 + phi**2
+def btag(jets: ak.Array, flavour: ak.Array, card: ResponseCard, rng: np.random.Generator) -> ak.Array:
+    """Draw the discriminant: the working points have the card's rates, between them it is uniform."""
+    tag = card.btag
+    flat = ak.to_numpy(ak.flatten(flavour))
+    values = np.empty(len(flat))
+    edges = np.array([0.0, *tag.thresholds, 1.0])
+    quantile = rng.random(len(flat))
+    for code, rates in ((5, tag.bottom), (4, tag.charm), (0, tag.light)):
+        chosen = flat == code
+        below = np.array([0.0, *(1 - np.asarray(rates)), 1.0])
+        values[chosen] = np.interp(quantile[chosen], below, edges)
+    values[np.abs(ak.to_numpy(ak.flatten(jets.eta))) > tag.eta_max] = -1.0
+    return ak.unflatten(values, ak.num(jets))

@@ -14,37 +14,45 @@ import numpy as np
 import uproot
 
 from darkop_dist.errors import OutputError
+from darkop_dist.generation import history
 from darkop_dist.generation.normalisation import Normalisation
 
 EVENTS_PER_BASKET = 20_000
+KINEMATICS, IMPACT = ("pt", "eta", "phi", "mass"), ("dxy", "dxyErr", "dz", "dzErr")
 COLLECTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "Jet": {
-            **dict.fromkeys(("pt", "eta", "phi", "mass"), "float32"),
+            **dict.fromkeys(KINEMATICS, "float32"),
             **dict.fromkeys(("chHEF", "neHEF", "chEmEF", "neEmEF", "muEF", "btagDeepFlavB"), "float32"),
             **dict.fromkeys(("nConstituents", "jetId", "hadronFlavour", "genJetIdx"), "int32"),
+            **dict.fromkeys(("electronIdx1", "electronIdx2", "muonIdx1", "muonIdx2"), "int32"),
         },
-        "GenJet": dict.fromkeys(("pt", "eta", "phi", "mass"), "float32"),
+        "FatJet": {
+            **dict.fromkeys(("pt", "eta", "phi", "mass", "msoftdrop", "tau1", "tau2", "tau3", "tau4"), "float32"),
+            **dict.fromkeys(("chHEF", "neHEF", "chEmEF", "neEmEF", "muEF"), "float32"),
+            **dict.fromkeys(("nConstituents", "jetId", "genJetAK8Idx"), "int32"),
+        },
+        "GenPart": dict(history.COLUMNS),
+        "GenJet": dict.fromkeys(KINEMATICS, "float32"),
+        "GenJetAK8": dict.fromkeys(KINEMATICS, "float32"),
         "Muon": {
-            **dict.fromkeys(("pt", "eta", "phi", "mass", "pfRelIso04_all"), "float32"),
-            "charge": "int32",
+            **dict.fromkeys((*KINEMATICS, *IMPACT, "pfRelIso04_all"), "float32"),
+            **dict.fromkeys(("charge", "genPartIdx", "jetIdx"), "int32"),
             "looseId": "bool",
             "tightId": "bool",
         },
         "Electron": {
-            **dict.fromkeys(("pt", "eta", "phi", "mass", "pfRelIso03_all"), "float32"),
-            "charge": "int32",
-            "cutBased": "int32",
+            **dict.fromkeys((*KINEMATICS, *IMPACT, "pfRelIso03_all"), "float32"),
+            **dict.fromkeys(("charge", "cutBased", "genPartIdx", "jetIdx", "photonIdx"), "int32"),
         },
         "Photon": {
             **dict.fromkeys(("pt", "eta", "phi"), "float32"),
-            "cutBased": "int32",
+            **dict.fromkeys(("cutBased", "genPartIdx", "jetIdx", "electronIdx"), "int32"),
             "electronVeto": "bool",
         },
         "Tau": {
-            **dict.fromkeys(("pt", "eta", "phi", "mass"), "float32"),
-            "charge": "int32",
-            "decayMode": "int32",
+            **dict.fromkeys(KINEMATICS, "float32"),
+            **dict.fromkeys(("charge", "decayMode", "genPartIdx", "jetIdx"), "int32"),
             "idDecayModeOldDMs": "bool",
             "idDeepTau2017v2p1VSjet": "uint8",
         },
@@ -54,14 +62,26 @@ COLLECTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 Photons have no mass column: coffea gives them one."""
 
+CANDIDATES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "PFCands": {
+            **dict.fromkeys((*KINEMATICS, "d0", "d0Err", "dz", "dzErr", "puppiWeight"), "float32"),
+            **dict.fromkeys(("charge", "pdgId", "pvAssocQuality"), "int32"),
+        },
+        "JetPFCands": dict.fromkeys(("jetIdx", "pFCandsIdx"), "int32"),
+        "FatJetPFCands": dict.fromkeys(("jetIdx", "pFCandsIdx"), "int32"),
+    }
+)
+"""Collections of PFNano for files with candidates; pt and mass in GeV, impact parameters in cm."""
+
 PER_EVENT: Mapping[str, str] = MappingProxyType(
     {
         "run": "uint32",
         "luminosityBlock": "uint32",
         "event": "uint64",
-        **dict.fromkeys(("genWeight", "Pileup_nTrueInt"), "float32"),
+        **dict.fromkeys(("genWeight", "Pileup_nTrueInt", "fixedGridRhoFastjetAll"), "float32"),
         **{f"{met}_{field}": "float32" for met in ("MET", "PuppiMET", "GenMET") for field in ("pt", "phi")},
-        "PV_npvs": "int32",
+        **dict.fromkeys(("Pileup_nPU", "PV_npvs"), "int32"),
     }
 )
 """Columns with one number per event."""
@@ -108,6 +128,8 @@ class NanoAODFile:
         output: Path,
         variations: Mapping[str, str] = MappingProxyType({}),
         recipe: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        candidates: bool = False,
     ) -> None:
         """Prepare.
 
@@ -115,7 +137,9 @@ class NanoAODFile:
             output: the file.
             variations: further columns of one number per event, with what they are.
             recipe: what the events are made with; kept in the object ``recipe`` as JSON.
+            candidates: the parts have the collections of PFNano.
         """
+        self._collections = {**COLLECTIONS, **(CANDIDATES if candidates else {})}
         self._output = output
         self._variations, self._recipe = dict(variations), dict(recipe)
         self._per_event = {**PER_EVENT, **dict.fromkeys(variations, "float32")}
@@ -126,7 +150,7 @@ class NanoAODFile:
 
     def __enter__(self) -> Self:
         self._file = uproot.recreate(self._temporary, compression=uproot.ZSTD(5))
-        collections = {name: _collection_type(columns) for name, columns in COLLECTIONS.items()}
+        collections = {name: _collection_type(columns) for name, columns in self._collections.items()}
         types = {name: np.dtype(kind) for name, kind in self._per_event.items()}
         self._tree = self._file.mktree("Events", {**types, **collections}, title="Events")
         return self
@@ -187,7 +211,7 @@ class NanoAODFile:
             name: np.concatenate([np.asarray(part[name]) for part in self._waiting]).astype(kind)
             for name, kind in self._per_event.items()
         }
-        for name, fields in COLLECTIONS.items():
+        for name, fields in self._collections.items():
             records = ak.concatenate([part[name] for part in self._waiting])
             columns[name] = ak.zip({field: ak.values_astype(records[field], kind) for field, kind in fields.items()})
         self._tree.extend(columns)

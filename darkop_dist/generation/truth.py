@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.history import history
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
 from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
 
@@ -71,7 +72,9 @@ class Truth:
     """A part as the generator knows it; momenta in GeV.
 
     Attributes:
-        particles: stable visible particles, type ``events * var * {px, py, pz, E, id, charge}``.
+        particles: stable visible particles, type
+            ``events * var * {px, py, pz, E, id, charge, x, y, z, vertex}``; x, y, z is where a particle is made in mm
+            from the hard collision, ``vertex`` 0 for all of them and above 0 for those of pile-up collisions.
         invisible_px: x momentum of all neutrinos and dark-matter particles, shape (events,).
         invisible_py: the same for y.
         heavy_hadrons: hadrons with bottom or charm, ``events * var * {pt, eta, phi, flavour}``, flavour 5 or 4.
@@ -79,7 +82,10 @@ class Truth:
             mode is 5 (charged - 1) + neutral pions, as in NanoAOD.
         weights: generator weights, shape (events,).
         cross_section: the estimate from this part alone.
+        history: what NanoAOD keeps of the generator's particles, see `history.history`.
         variations: weights of the variations over the nominal one, by name; each of shape (events,).
+        mean_collisions: mean number of pile-up collisions, shape (events,); None without pile-up.
+        collisions: their number, shape (events,); None without pile-up.
     """
 
     particles: ak.Array
@@ -89,7 +95,10 @@ class Truth:
     taus: ak.Array
     weights: Floats
     cross_section: CrossSection
+    history: ak.Array
     variations: Mapping[str, Floats] = field(default_factory=dict)
+    mean_collisions: Floats | None = None
+    collisions: Ints | None = None
 
 
 def generate_truth(request: PartRequest) -> Truth:
@@ -138,7 +147,7 @@ def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
     info = pythia.infoPython()
     cross_section = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
     particles = record.prt
-    visible, charge, heavy = _properties(pythia, particles.id)
+    visible, charge, heavy, hadron = _properties(pythia, particles.id)
     suep = suep_of(request.lines)
     mediators = (particles.id == MEDIATOR) & (suep is not None)
     stable = (particles.status > 0) & ~mediators
@@ -153,6 +162,7 @@ def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
             "E": momentum.e,
             "id": particles.id[kept],
             "charge": charge[kept],
+            **_production_points(particles.vProd[kept]),
         }
     )
     if suep is not None:
@@ -166,6 +176,7 @@ def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
         taus=_hadronic_taus(particles, charge),
         weights=_numbers(record.info.weights[:, 0]),
         cross_section=cross_section,
+        history=history(particles, hadron, heavy),
     )
 
 
@@ -173,8 +184,16 @@ def _decayed(mediators: ak.Array, suep: Suep, seed: int) -> ak.Array:
     """What becomes of the mediators, one in each event, as ``Truth.particles``."""
     momenta = np.column_stack([_numbers(ak.flatten(mediators[axis])) for axis in ("px", "py", "pz", "e")])
     found = decay_mediators(momenta, suep, np.random.default_rng(seed))
-    columns = {axis: found.momenta[:, place] for place, axis in enumerate(("px", "py", "pz", "E"))}
-    return ak.unflatten(ak.zip({**columns, "id": found.ids, "charge": found.charges}), found.counts)
+    momentum = {axis: found.momenta[:, place] for place, axis in enumerate(("px", "py", "pz", "E"))}
+    nowhere = np.zeros(len(found.ids))
+    columns = {"id": found.ids, "charge": found.charges, **dict.fromkeys("xyz", nowhere)}
+    return ak.unflatten(ak.zip({**momentum, **columns, "vertex": nowhere.astype(np.int32)}), found.counts)
+
+
+def _production_points(points: ak.Array) -> dict[str, ak.Array]:
+    """Where particles are made, in mm; Pythia gives no point to those of the hard collision itself."""
+    found = {axis: ak.fill_none(points[f"p{axis}"], 0.0) for axis in "xyz"}
+    return {**found, "vertex": ak.values_astype(ak.zeros_like(found["x"]), np.int32)}
 
 
 def _start(request: PartRequest) -> tuple[Any, object]:
@@ -249,16 +268,17 @@ def _next_events(pythia: Any, request: PartRequest) -> ak.Array:
     )
 
 
-def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array]:
-    """Per particle: seen by a detector, charge in units of e, heavy flavour (5, 4 or 0) of a hadron."""
+def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array, ak.Array]:
+    """Per particle: seen by a detector, charge in units of e, heavy flavour (5, 4 or 0) of a hadron, is a hadron."""
     flat, counts = ak.to_numpy(ak.flatten(ids)), ak.num(ids)
     kinds, index = np.unique(flat, return_inverse=True)
     data = pythia.particleData
     visible = np.array([data.isVisible(int(kind)) for kind in kinds], dtype=bool)
     charge = np.array([data.charge(int(kind)) for kind in kinds])
     heavy = np.array([_heaviest_quark(int(kind)) if data.isHadron(int(kind)) else 0 for kind in kinds])
-    columns = [ak.unflatten(column[index], counts) for column in (visible, charge, heavy)]
-    return columns[0], columns[1], columns[2]
+    hadron = np.array([data.isHadron(int(kind)) for kind in kinds], dtype=bool)
+    columns = [ak.unflatten(column[index], counts) for column in (visible, charge, heavy, hadron)]
+    return columns[0], columns[1], columns[2], columns[3]
 
 
 def _heaviest_quark(hadron: int) -> int:

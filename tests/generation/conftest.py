@@ -33,7 +33,7 @@ def open_with_coffea() -> Callable[[Path], Any]:
     from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
     class Schema(NanoAODSchema):
-        warn_missing_crossrefs = False  # the file has no indices from leptons to jets and generator particles
+        warn_missing_crossrefs = False  # also where the collection that would point is not in the file
 
     def opened(file: Path) -> Any:
         return NanoEventsFactory.from_root({str(file): "Events"}, schemaclass=Schema, mode="virtual").events()

@@ -29,7 +29,8 @@ def test_coffea_opens_the_file_and_reads_every_column(
         assert len(events) == 300
         for collection, columns in COLLECTIONS.items():
             objects = events[collection]
-            assert ak.all(objects.pt[:, :-1] >= objects.pt[:, 1:]), collection
+            if collection != "GenPart":  # in the order of the generator
+                assert ak.all(objects.pt[:, :-1] >= objects.pt[:, 1:]), collection
             for column, kind in columns.items():
                 values = ak.to_numpy(ak.flatten(ak.materialize(objects[column])))
                 assert values.dtype == np.dtype(kind), f"{collection}_{column}"

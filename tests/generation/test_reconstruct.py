@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from darkop_dist.generation import GeneratedSample
-from darkop_dist.generation.jets import cluster, constituent_columns, nearest
-from darkop_dist.generation.reconstruct import _btag, _hadron_flavour, _isolation
+from darkop_dist.generation.clustering import cluster, constituent_columns
+from darkop_dist.generation.cones import nearest
+from darkop_dist.generation.jets import btag, hadron_flavour
+from darkop_dist.generation.leptons import isolation
 from darkop_dist.generation.response import CHARGED_HADRON, MUON, load_card
 
 CARD = load_card()
@@ -55,14 +57,14 @@ def test_the_nearest_object_is_found_across_the_seam_in_phi() -> None:
 def test_flavour_is_the_heaviest_hadron_in_the_cone() -> None:
     jets = ak.Array([[{"eta": 0.0, "phi": 0.0}, {"eta": 2.0, "phi": 0.0}], [{"eta": 0.0, "phi": 0.0}]])
     hadrons = ak.Array([[{"eta": 0.1, "phi": 0.1, "flavour": 4}, {"eta": 0.0, "phi": 0.2, "flavour": 5}], []])
-    assert _hadron_flavour(jets, hadrons, cone=0.4).to_list() == [[5, 0], [0]]
+    assert hadron_flavour(jets, hadrons, cone=0.4).to_list() == [[5, 0], [0]]
 
 
 @pytest.mark.parametrize(("flavour", "rates"), [(5, CARD.btag.bottom), (4, CARD.btag.charm), (0, CARD.btag.light)])
 def test_btag_working_points_have_the_rates_of_the_card(flavour: int, rates: tuple[float, ...]) -> None:
     count = 40_000
     jets = ak.Array([[{"eta": 0.0}] * count])
-    values = _btag(jets, ak.Array([[flavour] * count]), CARD, np.random.default_rng(4))
+    values = btag(jets, ak.Array([[flavour] * count]), CARD, np.random.default_rng(4))
     for threshold, rate in zip(CARD.btag.thresholds, rates, strict=True):
         found = float(ak.mean(values > threshold))
         assert found == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / count))
@@ -73,10 +75,15 @@ def test_isolation_counts_the_cone_and_not_the_candidate() -> None:
     etas = [0.0, 0.2, 1.0, 0.1]
     pts = [20.0, 4.0, 50.0, 30.0]
     particles = ak.Array(
-        [[{"pt": p, "eta": e, "phi": 0.0, "kind": k} for p, e, k in zip(pts, etas, kinds, strict=True)]]
+        [
+            [
+                {"pt": p, "eta": e, "phi": 0.0, "kind": k, "primary": True}
+                for p, e, k in zip(pts, etas, kinds, strict=True)
+            ]
+        ]
     )
-    isolation = _isolation(particles[particles.kind == MUON], particles, cone=0.4)
-    assert ak.to_numpy(isolation[0]) == pytest.approx([4 / 20, 4 / 30])
+    found = isolation(particles[particles.kind == MUON], particles, cone=0.4)
+    assert ak.to_numpy(found[0]) == pytest.approx([4 / 20, 4 / 30])
 
 
 def test_jet_response_is_that_of_the_card(

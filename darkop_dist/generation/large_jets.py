@@ -1,0 +1,91 @@
+"""Jets of radius 0.8 and their substructure: soft drop mass and N-subjettiness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import awkward as ak
+import fastjet
+import numpy as np
+import numpy.typing as npt
+
+from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
+from darkop_dist.generation.cones import nearest
+from darkop_dist.generation.jets import Jets, generated_jets, smeared
+from darkop_dist.generation.response import ResponseCard
+from darkop_dist.generation.truth import Truth
+
+RADIUS = 0.8
+PT_MIN_GEV, GENERATED_PT_MIN_GEV = 170.0, 100.0
+SOFT_DROP = {"beta": 0.0, "symmetry_cut": 0.1, "R0": RADIUS}
+SUBJETS = (1, 2, 3, 4)
+WHOLE_EVENT = 100.0  # a radius beyond which nothing lies: all that is given becomes one jet
+Floats = npt.NDArray[np.float64]
+
+
+def measured_large_jets(
+    truth: Truth, particles: ak.Array, card: ResponseCard, rng: np.random.Generator
+) -> tuple[Jets, ak.Array]:
+    """Anti-kt jets of radius 0.8 from measured particles with their pile-up weights, as in CMS NanoAOD.
+
+    Args:
+        truth: what the generator knows.
+        particles: measured particles, see `reconstruct.reconstruct`.
+        card: the detector.
+        rng: source of random numbers.
+
+    Returns:
+        The jets above 170 GeV with ``msoftdrop`` in GeV (beta 0, z above 0.1; JHEP 05 (2014) 146, arXiv:1402.2657) and
+        ``tau1`` to ``tau4`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and the generated ones
+        above 100 GeV.
+    """
+    generated = generated_jets(truth, radius=RADIUS, pt_min=GENERATED_PT_MIN_GEV, eta_max=card.jet.eta_max)
+    weighted = ak.zip(
+        {**{axis: particles[axis] * particles.puppi for axis in ("px", "py", "pz", "E")}, "kind": particles.kind}
+    )
+    found, constituents = cluster(weighted, chosen=particles.puppi > 0, radius=RADIUS, pt_min=PT_MIN_GEV)
+    structure = substructure(found, constituents, weighted)
+    columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, weighted)}
+    scaled, shift = smeared(ak.zip(columns), card, rng)
+    factors = scaled.pt / found.pt
+    for name, values in structure.items():
+        scaled = ak.with_field(scaled, values * factors if name == "msoftdrop" else values, name)
+    order = ak.argsort(scaled.pt, ascending=False)
+    order = order[scaled.pt[order] > PT_MIN_GEV]
+    jets = scaled[order]
+    jets = ak.with_field(jets, nearest(jets, generated, cone=RADIUS / 2), "genJetAK8Idx")
+    return Jets(jets, constituents[order], shift), generated
+
+
+def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array) -> dict[str, ak.Array]:
+    """Soft drop mass and N-subjettiness of jets.
+
+    Args:
+        jets: ``events * var``, for their number.
+        constituents: indices of their constituents in ``particles``, ``events * var * var * int``.
+        particles: ``events * var * {px, py, pz, E}`` in GeV.
+
+    Returns:
+        ``msoftdrop`` in GeV and ``tau1`` to ``tau4``, each ``events * var``; tau_N is 0 with N constituents or fewer.
+    """
+    counts = ak.num(jets)
+    if not ak.sum(counts):
+        return {name: ak.zeros_like(jets.pt) for name in ("msoftdrop", *(f"tau{n}" for n in SUBJETS))}
+    rows = _one_row_per_jet(constituents, particles)
+    whole = fastjet.ClusterSequence(rows, fastjet.JetDefinition(fastjet.cambridge_algorithm, WHOLE_EVENT))
+    mass = np.maximum(ak.to_numpy(whole.exclusive_jets_softdrop_grooming(njets=1, **SOFT_DROP).msoftdrop), 0.0)
+    taus = _subjettiness(whole)
+    flat: dict[str, Floats] = {"msoftdrop": mass, **{f"tau{n}": taus[:, place] for place, n in enumerate(SUBJETS)}}
+    return {name: ak.unflatten(values, counts) for name, values in flat.items()}
+
+
+def _subjettiness(jets: Any) -> Floats:
+    found = jets.njettiness(njets=list(SUBJETS), axes_definition="OnePass_KT_Axes", beta=1.0, R0=RADIUS)
+    return np.asarray(ak.to_numpy(found), dtype=np.float64).reshape(-1, len(SUBJETS))
+
+
+def _one_row_per_jet(constituents: ak.Array, particles: ak.Array) -> ak.Array:
+    """The momenta of the constituents, ``jets * var``; groomers take one jet of each row."""
+    index = flat_index(constituents, particles)
+    momenta = {axis: ak.to_numpy(ak.flatten(particles[axis]))[index] for axis in ("px", "py", "pz", "E")}
+    return ak.unflatten(ak.zip(momenta, with_name="Momentum4D"), ak.to_numpy(ak.flatten(ak.num(constituents, axis=2))))
