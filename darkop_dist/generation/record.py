@@ -33,6 +33,8 @@ class GeneratedSample:
         sum_weights: sum of the generator weights.
         wall_s: seconds that it took.
         recipe: what the events were made with; stands in the file too.
+        failed: events that were left out because Pythia failed them or a matching vetoed them; the cross section is
+            that of the others.
     """
 
     file: Path
@@ -44,6 +46,7 @@ class GeneratedSample:
     sum_weights: float
     wall_s: float
     recipe: Mapping[str, Any]
+    failed: int = 0
 
 
 def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
@@ -66,6 +69,14 @@ def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
     if first.lhe is not None:
         recipe["lhe"] = {"file": first.lhe.path.name, "adler32": adler32(first.lhe.path)}
     return recipe
+
+
+def left_out(sample: GeneratedSample) -> str:
+    """How many events failed, for people; empty where none did."""
+    if not sample.failed:
+        return ""
+    tried = sample.events + sample.failed
+    return f"{sample.failed} of {tried} events ({sample.failed / tried:.2%}) failed and are not in the cross section; "
 
 
 def record_file(output: Path) -> Path:
@@ -103,7 +114,7 @@ def write_record(sample: GeneratedSample) -> Path:
         ],
         "events": sample.events,
         "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
-        f"recipe: {json.dumps(recipe, sort_keys=True)}",
+        f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
     }
     known = "lhe" in recipe or load_process(sample.process).cross_section == "pythia"
     if known and sample.xsec_pb > 0:

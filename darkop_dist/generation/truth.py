@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.diagnosis import explain
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
 from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
 
-MAX_EMPTY_ROUNDS = 3
+FAILED_IN_A_ROW = 100
 HEAVY_HADRON_PT_MIN_GEV = 5.0
 TAU, TAU_NEUTRINO, PION0 = 15, 16, 111
 LEPTONS_FROM_TAUS = (11, 13)
@@ -59,11 +60,14 @@ class CrossSection:
         pb: cross section in pb.
         error_pb: its statistical uncertainty in pb.
         tried: points in phase space that were tried.
+        failed: events that are left out because Pythia fails them or a shower's matching vetoes them; the cross section
+            is that of the others.
     """
 
     pb: float
     error_pb: float
     tried: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,10 @@ def generate_truth(request: PartRequest) -> Truth:
     if request.lhe is not None:
         return _showered(request, request.lhe)
     pythia, _alive = _start(request)
-    return _reduced(pythia, _next_events(pythia, request), request)
+    record, failed = _next_events(pythia, request)
+    selected = int(pythia.infoPython().nSelected())
+    truth = _reduced(pythia, record, request)
+    return replace(truth, cross_section=_without_failed(truth.cross_section, failed, request.events, selected))
 
 
 def _showered(request: PartRequest, lhe: LheRange) -> Truth:
@@ -114,12 +121,12 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
             pythia, alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
             record = pythia.nextBatch(request.events)
             truth = _reduced(pythia, record, request) if len(record) else None
+            reason = "" if len(record) else _explained(pythia, request)
             del pythia, alive
     if truth is None:
         raise RunError(
             f"{request.process}: the shower vetoes every one of {request.events} events. Check the settings of the "
-            "matching (JetMatching, Merging) against those of the file, and that new particles are declared with "
-            "antiparticles."
+            f"matching (JetMatching, Merging) against those of the file. {reason}"
         )
     weights = record.info.weights
     places = np.rint(_numbers(weights[:, 1]) / _numbers(weights[:, 0])).astype(np.int64) - 1
@@ -130,7 +137,7 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     share = len(record) / lhe.events
     spread = math.sqrt(float(np.mean(read.nominal**2)) * share * (1 - share) / lhe.events) / abs(lhe.mean_weight)
     error = math.hypot(kept * lhe.xsec_error_pb, spread * lhe.xsec_pb)
-    cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events)
+    cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events, request.events - len(record))
     return replace(truth, variations=variations, cross_section=cross_section)
 
 
@@ -230,23 +237,41 @@ def _captured_output() -> Iterator[Callable[[], str]]:
             text.append(log.read_text(encoding="utf-8", errors="replace"))
 
 
-def _next_events(pythia: Any, request: PartRequest) -> ak.Array:
-    """``nextBatch`` leaves failed events out, so ask until the part is full."""
+def _next_events(pythia: Any, request: PartRequest) -> tuple[ak.Array, int]:
+    """The events of a part and the number of failed ones: ``nextBatch`` leaves those out, so ask until it is full."""
     batches: list[ak.Array] = []
-    missing = request.events
-    empty = 0
-    while missing and empty < MAX_EMPTY_ROUNDS:
+    missing, failed = request.events, 0
+    in_a_row = 0
+    while missing and in_a_row < FAILED_IN_A_ROW:
         batch = pythia.nextBatch(missing)
-        empty = 0 if len(batch) else empty + 1
+        in_a_row = 0 if len(batch) else in_a_row + missing
+        failed += missing - len(batch)
         if len(batch):
             batches.append(batch)
             missing -= len(batch)
     if not missing:
-        return batches[0] if len(batches) == 1 else ak.concatenate(batches)
+        return (batches[0] if len(batches) == 1 else ak.concatenate(batches)), failed
     raise RunError(
-        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, {MAX_EMPTY_ROUNDS} rounds "
-        "without one). Check that thresholds leave phase space and that new particles are declared with antiparticles."
+        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, the last {in_a_row} "
+        f"tries without one). {_explained(pythia, request)}"
     )
+
+
+def _without_failed(estimate: CrossSection, failed: int, kept: int, selected: int) -> CrossSection:
+    """The cross section of the events that are left.
+
+    Pythia multiplies its estimate by accepted over selected events, which leaves out those that fail in the shower, in
+    hadronisation or in decays, with their part of the uncertainty; those that fail earlier are no selected ones.
+    """
+    share = min(selected / (kept + failed), 1.0)
+    error = share * math.hypot(estimate.error_pb, estimate.pb * math.sqrt((1 - share) / kept))
+    return CrossSection(share * estimate.pb, error, estimate.tried, failed)
+
+
+def _explained(pythia: Any, request: PartRequest) -> str:
+    with _captured_output() as read:
+        pythia.stat()
+    return explain(pythia, request.lines, read())
 
 
 def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array]:
