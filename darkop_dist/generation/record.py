@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from darkop_dist.generation.own_lines import own_text
 from darkop_dist.generation.plan import EVENTS_PER_PART, PartPlan
 from darkop_dist.generation.process import load_process
 from darkop_dist.runs import write_atomically
@@ -117,6 +118,7 @@ def write_record(sample: GeneratedSample) -> Path:
         f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
     }
     known = "lhe" in recipe or load_process(sample.process).cross_section == "pythia"
+    known = known and not own_text(recipe["pythia"], "cross-section")
     if known and sample.xsec_pb > 0:
         record["xsec_pb"] = sample.xsec_pb
     content: Mapping[str, Any] = {"schema_version": 1, "provenance": "darkop generate", "records": [record]}

@@ -20,7 +20,8 @@ import pythia8mc
 from darkop_dist.errors import RunError
 from darkop_dist.generation.diagnosis import explain
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
-from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
+from darkop_dist.generation.own_lines import own_settings, own_text, pythia_alone
+from darkop_dist.generation.suep import MEDIATOR, Suep, decay_mediators, suep_of
 
 FAILED_IN_A_ROW = 100
 HEAVY_HADRON_PT_MIN_GEV = 5.0
@@ -185,12 +186,14 @@ def _decayed(mediators: ak.Array, suep: Suep, seed: int) -> ak.Array:
 
 
 def _start(request: PartRequest) -> tuple[Any, object]:
-    pythia, alive = _configured(request, quiet=True)
-    if pythia.init():
-        return pythia, alive
-    with _captured_output() as read:
-        pythia, alive = _configured(request, quiet=False)
-        pythia.init()
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:  # Pythia reads a spectrum while it starts
+        lines = _spectrum_lines(request, Path(directory) / "spectrum.slha")
+        pythia, alive = _configured(request, lines, quiet=True)
+        if pythia.init():
+            return pythia, alive
+        with _captured_output() as read:
+            pythia, alive = _configured(request, lines, quiet=False)
+            pythia.init()
     said = [line.strip() for line in read().splitlines() if "PYTHIA Error" in line or "PYTHIA Abort" in line]
     raise RunError(
         f"{request.process}: Pythia does not start: {'; '.join(said) or 'it gave no reason'}. "
@@ -198,22 +201,50 @@ def _start(request: PartRequest) -> tuple[Any, object]:
     )
 
 
-def _configured(request: PartRequest, *, quiet: bool) -> tuple[Any, object]:
+def _spectrum_lines(request: PartRequest, file: Path) -> tuple[str, ...]:
+    """Write the supersymmetric spectrum of the process, if it has one."""
+    spectrum = own_text(request.lines, "slha")
+    if not spectrum:
+        return ()
+    file.write_text(spectrum, encoding="utf-8")
+    return ("SLHA:verbose = 0", f"SLHA:file = {file}")
+
+
+def _configured(request: PartRequest, more: tuple[str, ...], *, quiet: bool) -> tuple[Any, object]:
     pythia = pythia8mc.Pythia("", False)
     own = ("Print:quiet = on",) if quiet else ()
-    for_pythia = [line for line in request.lines if not line.startswith(OWN_LINES)]
-    for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *for_pythia):
+    seeds = ("Random:setSeed = on", f"Random:seed = {request.seed}")
+    for line in (*own, *seeds, *more, *pythia_alone(request.lines)):
         if not pythia.readString(line, False):
             raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct it.")
     if pythia.flag("JetMatching:merge"):  # off by default, and done by a hook that somebody has to give to Pythia
         matching = pythia8mc.JetMatchingMadgraph()
         pythia.setUserHooksPtr(matching)
         return pythia, matching
+    hooks = _hooks(request)
+    for hook in hooks:
+        pythia.addUserHooksPtr(hook)
     if not request.own_matrix_elements:
-        return pythia, None
+        return pythia, hooks
     from darkop_dist.generation.mediator import attach_mediator
 
     return pythia, attach_mediator(pythia)
+
+
+def _hooks(request: PartRequest) -> list[object]:
+    """What looks into Pythia's events while they are made; must live as long as Pythia does."""
+    hooks: list[object] = []
+    bosons = {int(kind): float(mass) for kind, mass in own_settings(request.lines, "virtual-boson").items()}
+    if bosons:
+        from darkop_dist.generation.virtual_boson import VirtualBoson
+
+        hooks.append(VirtualBoson(bosons, np.random.default_rng(request.seed)))
+    minimum = float(own_settings(request.lines, "recoil").get("minimum", 0.0))
+    if minimum > 0:
+        from darkop_dist.generation.recoil import RecoilCut
+
+        hooks.append(RecoilCut(minimum))
+    return hooks
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from darkop_dist.cli.app import app
 from darkop_dist.errors import RunError
 from darkop_dist.generation import process as process_room
 from darkop_dist.generation.diagnosis import explain, impossible_lines
+from darkop_dist.generation.own_lines import pythia_alone
 from darkop_dist.generation.process import load_process, pythia_lines
 from darkop_dist.generation.truth import PartRequest, generate_truth
 
@@ -76,7 +77,7 @@ def test_a_decay_that_cannot_happen_is_named(line: str, reason: str) -> None:
 def test_lines_without_fault_are_not_blamed() -> None:
     for process in process_room.list_processes():
         pythia = pythia8mc.Pythia("", False)
-        lines = [line for line in pythia_lines(process, {}) if not line.startswith("darkop:")]
+        lines = pythia_alone(pythia_lines(process, {}))
         for line in ("Print:quiet = on", *lines):
             assert pythia.readString(line)
         assert list(impossible_lines(pythia, lines)) == []
