@@ -18,12 +18,15 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.black_hole import BlackHole, black_hole_of, collisions, production
+from darkop_dist.generation.black_hole_events import make_event, write_holes
 from darkop_dist.generation.diagnosis import explain
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
 from darkop_dist.generation.own_lines import own_settings, own_text, pythia_alone
 from darkop_dist.generation.suep import MEDIATOR, Suep, decay_mediators, suep_of
 
 FAILED_IN_A_ROW = 100
+SPARE_HOLES = 20
 HEAVY_HADRON_PT_MIN_GEV = 5.0
 TAU, TAU_NEUTRINO, PION0 = 15, 16, 111
 LEPTONS_FROM_TAUS = (11, 13)
@@ -106,6 +109,9 @@ def generate_truth(request: PartRequest) -> Truth:
     """
     if request.lhe is not None:
         return _showered(request, request.lhe)
+    hole = black_hole_of(request.lines)
+    if hole is not None:
+        return _evaporated(request, hole)
     pythia, _alive = _start(request)
     record, failed = _next_events(pythia, request)
     selected = int(pythia.infoPython().nSelected())
@@ -140,6 +146,24 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     error = math.hypot(kept * lhe.xsec_error_pb, spread * lhe.xsec_pb)
     cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events, request.events - len(record))
     return replace(truth, variations=variations, cross_section=cross_section)
+
+
+def _evaporated(request: PartRequest, hole: BlackHole) -> Truth:
+    """Black holes, showered from a Les Houches file with more events than asked for, in case that Pythia fails some."""
+    rng = np.random.default_rng(request.seed)
+    made = production(hole, pythia8mc.Pythia("", False).getPDFPtr(2212).xf)
+    spare = SPARE_HOLES + request.events // 5
+    hard = [make_event(hole, one, rng) for one in collisions(hole, made, request.events + spare, rng)]
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
+        file = Path(directory) / "holes.lhe"
+        write_holes(hard, hole, made.xsec_pb, file)
+        pythia, _alive = _start(replace(request, lines=(*request.lines, *lhe_lines(file))))
+        record, failed = _next_events(pythia, request)
+    truth = _reduced(pythia, record, request)
+    share = request.events / (request.events + failed)
+    error = made.xsec_pb * share * math.sqrt((1 - share) / request.events)
+    cross_section = CrossSection(share * made.xsec_pb, error, request.events + failed, failed)
+    return replace(truth, cross_section=cross_section)
 
 
 def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
