@@ -33,7 +33,7 @@ def generate(
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
     from darkop_dist.generation.process import list_processes
-    from darkop_dist.generation.record import write_record
+    from darkop_dist.generation.record import left_out, write_record
     from darkop_dist.generation.sample import generate as generate_sample
     from darkop_dist.generation.sample import shower as shower_file
 
@@ -67,6 +67,8 @@ def generate(
         f"+- {made.xsec_error_pb:.2g} pb",
         markup=False,
     )
+    if made.failed:
+        OUT.print(f"note: {left_out(made).removesuffix('; ')}", markup=False)
     OUT.print(f"record for your documents (catalogue: [FILE]): {write_record(made)}", markup=False)
 
 

@@ -89,7 +89,7 @@ PER_EVENT: Mapping[str, str] = MappingProxyType(
 RUNS: Mapping[str, str] = MappingProxyType(
     {
         "run": "uint32",
-        "genEventCount": "int64",
+        **dict.fromkeys(("genEventCount", "genEventFailed"), "int64"),
         **dict.fromkeys(("genEventSumw", "genEventSumw2", "genXsec_pb", "genXsecError_pb"), "float64"),
     }
 )
@@ -187,6 +187,7 @@ class NanoAODFile:
         values = {
             "run": 1,
             "genEventCount": normalisation.events,
+            "genEventFailed": normalisation.failed,
             "genEventSumw": normalisation.sum_weights,
             "genEventSumw2": normalisation.sum_weights2,
             "genXsec_pb": normalisation.xsec_pb,
@@ -236,6 +237,7 @@ def read_normalisation(file: Path) -> Normalisation:
         sum_weights2=float(runs["genEventSumw2"][0]),
         xsec_pb=float(runs["genXsec_pb"][0]),
         xsec_error_pb=float(runs["genXsecError_pb"][0]),
+        failed=int(runs["genEventFailed"][0]),
     )
 
 

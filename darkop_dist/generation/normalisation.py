@@ -18,6 +18,8 @@ class PartNormalisation:
         tried: points in phase space that were tried.
         xsec_pb: cross section estimated from this part, in pb.
         xsec_error_pb: its statistical uncertainty in pb.
+        failed: events that were left out because Pythia failed them or a matching vetoed them; the cross section is
+            that of the others.
     """
 
     events: int
@@ -26,6 +28,7 @@ class PartNormalisation:
     tried: int
     xsec_pb: float
     xsec_error_pb: float
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Normalisation:
     sum_weights2: float
     xsec_pb: float
     xsec_error_pb: float
+    failed: int = 0
 
 
 def combine(parts: Sequence[PartNormalisation]) -> Normalisation:
@@ -57,4 +61,5 @@ def combine(parts: Sequence[PartNormalisation]) -> Normalisation:
         sum_weights2=math.fsum(part.sum_weights2 for part in parts),
         xsec_pb=math.fsum(part.tried * part.xsec_pb for part in parts) / tried,
         xsec_error_pb=math.sqrt(math.fsum((part.tried * part.xsec_error_pb) ** 2 for part in parts)) / tried,
+        failed=sum(part.failed for part in parts),
     )

@@ -56,5 +56,6 @@ def make_part(plan: PartPlan) -> Part:
         tried=truth.cross_section.tried,
         xsec_pb=truth.cross_section.pb,
         xsec_error_pb=truth.cross_section.error_pb,
+        failed=truth.cross_section.failed,
     )
     return Part(columns, normalisation)

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from darkop_dist.errors import InputValueError, UnknownNameError
+from darkop_dist.generation.own_lines import own_line
 
 PROCESS_DIRECTORY = Path(__file__).parent / "processes"
 ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
@@ -36,6 +37,7 @@ class Parameter(BaseModel):
         unit: unit of the number; empty if it has none.
         settings: Pythia's lines, with ``{value}`` where the value goes; see ``pythia_lines``.
         choice_settings: further lines of each choice.
+        choice_slha: what each choice adds to the process's spectrum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class Parameter(BaseModel):
     unit: str = ""
     settings: tuple[str, ...] = ()
     choice_settings: dict[str, tuple[str, ...]] = {}
+    choice_slha: dict[str, str] = {}
 
 
 class Process(BaseModel):
@@ -61,7 +64,9 @@ class Process(BaseModel):
         description: what is generated.
         matrix_elements: ``pythia`` for its built-in ones, ``spin-1-mediator`` for those of `mediator`.
         settings: Pythia's lines that the process always has; see ``pythia_lines``. Lines that begin with ``darkop:``
-            are not for Pythia but for `suep`.
+            are not for Pythia but for `suep`, `black_hole` or `recoil`.
+        slha: a supersymmetric spectrum in the format of the SUSY Les Houches Accord, hep-ph/0311123, with braces as in
+            the lines; empty for none.
         parameters: what a user may set, by name.
         cross_section: ``pythia`` if Pythia's is right at its order, ``unknown`` if it is not to be used.
         reference: the paper that describes it.
@@ -77,6 +82,7 @@ class Process(BaseModel):
     matrix_elements: Literal["pythia", "spin-1-mediator"] = "pythia"
     cross_section: Literal["pythia", "unknown"] = "pythia"
     settings: tuple[str, ...]
+    slha: str = ""
     parameters: dict[str, Parameter]
     reference: str
     approximations: str
@@ -119,7 +125,7 @@ def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) ->
         settings: values that replace the defaults of its parameters.
 
     Returns:
-        The process's own lines, then those of its parameters.
+        The process's own lines, then those of its parameters, then its spectrum as lines of our own.
 
     Raises:
         UnknownNameError: a setting is no parameter of the process; gives the nearest names.
@@ -150,6 +156,10 @@ def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) ->
         known = {**values, "value": values[name]}
         chosen = parameter.choice_settings.get(values[name], ())
         lines += [filled(line, known) for line in (*parameter.settings, *chosen)]
+    spectrum = process.slha + "".join(
+        parameter.choice_slha.get(values[name], "") for name, parameter in process.parameters.items()
+    )
+    lines += [own_line("slha", filled(line, values)) for line in spectrum.splitlines() if line.strip()]
     return tuple(lines)
 
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from darkop_dist.generation.own_lines import own_text
 from darkop_dist.generation.plan import EVENTS_PER_PART, PartPlan
 from darkop_dist.generation.process import load_process
 from darkop_dist.runs import write_atomically
@@ -33,6 +34,8 @@ class GeneratedSample:
         sum_weights: sum of the generator weights.
         wall_s: seconds that it took.
         recipe: what the events were made with; stands in the file too.
+        failed: events that were left out because Pythia failed them or a matching vetoed them; the cross section is
+            that of the others.
     """
 
     file: Path
@@ -44,6 +47,7 @@ class GeneratedSample:
     sum_weights: float
     wall_s: float
     recipe: Mapping[str, Any]
+    failed: int = 0
 
 
 def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
@@ -66,6 +70,14 @@ def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
     if first.lhe is not None:
         recipe["lhe"] = {"file": first.lhe.path.name, "adler32": adler32(first.lhe.path)}
     return recipe
+
+
+def left_out(sample: GeneratedSample) -> str:
+    """How many events failed, for people; empty where none did."""
+    if not sample.failed:
+        return ""
+    tried = sample.events + sample.failed
+    return f"{sample.failed} of {tried} events ({sample.failed / tried:.2%}) failed and are not in the cross section; "
 
 
 def record_file(output: Path) -> Path:
@@ -103,9 +115,10 @@ def write_record(sample: GeneratedSample) -> Path:
         ],
         "events": sample.events,
         "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
-        f"recipe: {json.dumps(recipe, sort_keys=True)}",
+        f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
     }
     known = "lhe" in recipe or load_process(sample.process).cross_section == "pythia"
+    known = known and not own_text(recipe["pythia"], "cross-section")
     if known and sample.xsec_pb > 0:
         record["xsec_pb"] = sample.xsec_pb
     content: Mapping[str, Any] = {"schema_version": 1, "provenance": "darkop generate", "records": [record]}

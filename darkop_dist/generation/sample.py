@@ -151,6 +151,7 @@ def _written(
         sum_weights=total.sum_weights,
         wall_s=time.perf_counter() - began,
         recipe=recipe,
+        failed=total.failed,
     )
 
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from scipy.special import kve
 
 from darkop_dist.errors import InputValueError
+from darkop_dist.generation.own_lines import own_settings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-OWN_LINES = "darkop:"
 MEDIATOR = 25
 GRID = 4000
 LARGEST_MOMENTUM_IN_T = 60.0
@@ -101,8 +101,8 @@ def suep_of(lines: Sequence[str]) -> Suep | None:
     >>> suep_of(["HardQCD:all = on"]) is None
     True
     """
-    own = [line.removeprefix(OWN_LINES).partition("=") for line in lines if line.startswith(OWN_LINES)]
-    return Suep(**{name.strip(): float(value) for name, _, value in own}) if own else None
+    own = own_settings(lines, "suep")
+    return Suep(**{name: float(value) for name, value in own.items()}) if own else None
 
 
 def mean_energy(mass: float, temperature: float) -> float:

@@ -18,11 +18,16 @@ import numpy.typing as npt
 import pythia8mc
 
 from darkop_dist.errors import RunError
+from darkop_dist.generation.black_hole import BlackHole, black_hole_of, collisions, production
+from darkop_dist.generation.black_hole_events import make_event, write_holes
+from darkop_dist.generation.diagnosis import explain
 from darkop_dist.generation.history import history
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
-from darkop_dist.generation.suep import MEDIATOR, OWN_LINES, Suep, decay_mediators, suep_of
+from darkop_dist.generation.own_lines import own_settings, own_text, pythia_alone
+from darkop_dist.generation.suep import MEDIATOR, Suep, decay_mediators, suep_of
 
-MAX_EMPTY_ROUNDS = 3
+FAILED_IN_A_ROW = 100
+SPARE_HOLES = 20
 HEAVY_HADRON_PT_MIN_GEV = 5.0
 TAU, TAU_NEUTRINO, PION0 = 15, 16, 111
 LEPTONS_FROM_TAUS = (11, 13)
@@ -60,11 +65,14 @@ class CrossSection:
         pb: cross section in pb.
         error_pb: its statistical uncertainty in pb.
         tried: points in phase space that were tried.
+        failed: events that are left out because Pythia fails them or a shower's matching vetoes them; the cross section
+            is that of the others.
     """
 
     pb: float
     error_pb: float
     tried: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,8 +118,14 @@ def generate_truth(request: PartRequest) -> Truth:
     """
     if request.lhe is not None:
         return _showered(request, request.lhe)
+    hole = black_hole_of(request.lines)
+    if hole is not None:
+        return _evaporated(request, hole)
     pythia, _alive = _start(request)
-    return _reduced(pythia, _next_events(pythia, request), request)
+    record, failed = _next_events(pythia, request)
+    selected = int(pythia.infoPython().nSelected())
+    truth = _reduced(pythia, record, request)
+    return replace(truth, cross_section=_without_failed(truth.cross_section, failed, request.events, selected))
 
 
 def _showered(request: PartRequest, lhe: LheRange) -> Truth:
@@ -123,12 +137,12 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
             pythia, alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
             record = pythia.nextBatch(request.events)
             truth = _reduced(pythia, record, request) if len(record) else None
+            reason = "" if len(record) else _explained(pythia, request)
             del pythia, alive
     if truth is None:
         raise RunError(
             f"{request.process}: the shower vetoes every one of {request.events} events. Check the settings of the "
-            "matching (JetMatching, Merging) against those of the file, and that new particles are declared with "
-            "antiparticles."
+            f"matching (JetMatching, Merging) against those of the file. {reason}"
         )
     weights = record.info.weights
     places = np.rint(_numbers(weights[:, 1]) / _numbers(weights[:, 0])).astype(np.int64) - 1
@@ -139,8 +153,26 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     share = len(record) / lhe.events
     spread = math.sqrt(float(np.mean(read.nominal**2)) * share * (1 - share) / lhe.events) / abs(lhe.mean_weight)
     error = math.hypot(kept * lhe.xsec_error_pb, spread * lhe.xsec_pb)
-    cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events)
+    cross_section = CrossSection(kept * lhe.xsec_pb, error, request.events, request.events - len(record))
     return replace(truth, variations=variations, cross_section=cross_section)
+
+
+def _evaporated(request: PartRequest, hole: BlackHole) -> Truth:
+    """Black holes, showered from a Les Houches file with more events than asked for, in case that Pythia fails some."""
+    rng = np.random.default_rng(request.seed)
+    made = production(hole, pythia8mc.Pythia("", False).getPDFPtr(2212).xf)
+    spare = SPARE_HOLES + request.events // 5
+    hard = [make_event(hole, one, rng) for one in collisions(hole, made, request.events + spare, rng)]
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
+        file = Path(directory) / "holes.lhe"
+        write_holes(hard, hole, made.xsec_pb, file)
+        pythia, _alive = _start(replace(request, lines=(*request.lines, *lhe_lines(file))))
+        record, failed = _next_events(pythia, request)
+    truth = _reduced(pythia, record, request)
+    share = request.events / (request.events + failed)
+    error = made.xsec_pb * share * math.sqrt((1 - share) / request.events)
+    cross_section = CrossSection(share * made.xsec_pb, error, request.events + failed, failed)
+    return replace(truth, cross_section=cross_section)
 
 
 def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
@@ -197,12 +229,14 @@ def _production_points(points: ak.Array) -> dict[str, ak.Array]:
 
 
 def _start(request: PartRequest) -> tuple[Any, object]:
-    pythia, alive = _configured(request, quiet=True)
-    if pythia.init():
-        return pythia, alive
-    with _captured_output() as read:
-        pythia, alive = _configured(request, quiet=False)
-        pythia.init()
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:  # Pythia reads a spectrum while it starts
+        lines = _spectrum_lines(request, Path(directory) / "spectrum.slha")
+        pythia, alive = _configured(request, lines, quiet=True)
+        if pythia.init():
+            return pythia, alive
+        with _captured_output() as read:
+            pythia, alive = _configured(request, lines, quiet=False)
+            pythia.init()
     said = [line.strip() for line in read().splitlines() if "PYTHIA Error" in line or "PYTHIA Abort" in line]
     raise RunError(
         f"{request.process}: Pythia does not start: {'; '.join(said) or 'it gave no reason'}. "
@@ -210,22 +244,50 @@ def _start(request: PartRequest) -> tuple[Any, object]:
     )
 
 
-def _configured(request: PartRequest, *, quiet: bool) -> tuple[Any, object]:
+def _spectrum_lines(request: PartRequest, file: Path) -> tuple[str, ...]:
+    """Write the supersymmetric spectrum of the process, if it has one."""
+    spectrum = own_text(request.lines, "slha")
+    if not spectrum:
+        return ()
+    file.write_text(spectrum, encoding="utf-8")
+    return ("SLHA:verbose = 0", f"SLHA:file = {file}")
+
+
+def _configured(request: PartRequest, more: tuple[str, ...], *, quiet: bool) -> tuple[Any, object]:
     pythia = pythia8mc.Pythia("", False)
     own = ("Print:quiet = on",) if quiet else ()
-    for_pythia = [line for line in request.lines if not line.startswith(OWN_LINES)]
-    for line in (*own, "Random:setSeed = on", f"Random:seed = {request.seed}", *for_pythia):
+    seeds = ("Random:setSeed = on", f"Random:seed = {request.seed}")
+    for line in (*own, *seeds, *more, *pythia_alone(request.lines)):
         if not pythia.readString(line, False):
             raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct it.")
     if pythia.flag("JetMatching:merge"):  # off by default, and done by a hook that somebody has to give to Pythia
         matching = pythia8mc.JetMatchingMadgraph()
         pythia.setUserHooksPtr(matching)
         return pythia, matching
+    hooks = _hooks(request)
+    for hook in hooks:
+        pythia.addUserHooksPtr(hook)
     if not request.own_matrix_elements:
-        return pythia, None
+        return pythia, hooks
     from darkop_dist.generation.mediator import attach_mediator
 
     return pythia, attach_mediator(pythia)
+
+
+def _hooks(request: PartRequest) -> list[object]:
+    """What looks into Pythia's events while they are made; must live as long as Pythia does."""
+    hooks: list[object] = []
+    bosons = {int(kind): float(mass) for kind, mass in own_settings(request.lines, "virtual-boson").items()}
+    if bosons:
+        from darkop_dist.generation.virtual_boson import VirtualBoson
+
+        hooks.append(VirtualBoson(bosons, np.random.default_rng(request.seed)))
+    minimum = float(own_settings(request.lines, "recoil").get("minimum", 0.0))
+    if minimum > 0:
+        from darkop_dist.generation.recoil import RecoilCut
+
+        hooks.append(RecoilCut(minimum))
+    return hooks
 
 
 @contextmanager
@@ -249,23 +311,41 @@ def _captured_output() -> Iterator[Callable[[], str]]:
             text.append(log.read_text(encoding="utf-8", errors="replace"))
 
 
-def _next_events(pythia: Any, request: PartRequest) -> ak.Array:
-    """``nextBatch`` leaves failed events out, so ask until the part is full."""
+def _next_events(pythia: Any, request: PartRequest) -> tuple[ak.Array, int]:
+    """The events of a part and the number of failed ones: ``nextBatch`` leaves those out, so ask until it is full."""
     batches: list[ak.Array] = []
-    missing = request.events
-    empty = 0
-    while missing and empty < MAX_EMPTY_ROUNDS:
+    missing, failed = request.events, 0
+    in_a_row = 0
+    while missing and in_a_row < FAILED_IN_A_ROW:
         batch = pythia.nextBatch(missing)
-        empty = 0 if len(batch) else empty + 1
+        in_a_row = 0 if len(batch) else in_a_row + missing
+        failed += missing - len(batch)
         if len(batch):
             batches.append(batch)
             missing -= len(batch)
     if not missing:
-        return batches[0] if len(batches) == 1 else ak.concatenate(batches)
+        return (batches[0] if len(batches) == 1 else ak.concatenate(batches)), failed
     raise RunError(
-        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, {MAX_EMPTY_ROUNDS} rounds "
-        "without one). Check that thresholds leave phase space and that new particles are declared with antiparticles."
+        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, the last {in_a_row} "
+        f"tries without one). {_explained(pythia, request)}"
     )
+
+
+def _without_failed(estimate: CrossSection, failed: int, kept: int, selected: int) -> CrossSection:
+    """The cross section of the events that are left.
+
+    Pythia multiplies its estimate by accepted over selected events, which leaves out those that fail in the shower, in
+    hadronisation or in decays, with their part of the uncertainty; those that fail earlier are no selected ones.
+    """
+    share = min(selected / (kept + failed), 1.0)
+    error = share * math.hypot(estimate.error_pb, estimate.pb * math.sqrt((1 - share) / kept))
+    return CrossSection(share * estimate.pb, error, estimate.tried, failed)
+
+
+def _explained(pythia: Any, request: PartRequest) -> str:
+    with _captured_output() as read:
+        pythia.stat()
+    return explain(pythia, request.lines, read())
 
 
 def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array, ak.Array]:
