@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from darkop_dist.cli.console import OUT
 from darkop_dist.errors import InputFileError, OutputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from darkop_dist.config import Execution
+    from darkop_dist.generation.plan import PartPlan
+    from darkop_dist.generation.record import GeneratedSample
+    from darkop_dist.generation.sample import PartMaker
+
+INTERRUPTED = 130
+Settings = Mapping[str, float | int | str]
 
 
 def generate(
@@ -28,40 +38,57 @@ def generate(
         Path | None, typer.Option(help="Of an LHE file: Pythia's settings of shower and matching, a line each.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes to use; the events do not depend on it.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    where: Annotated[
+        str, typer.Option(help="local, dask, dask://HOST:PORT, slurm, ..., as execution.where in a document.")
+    ] = "local",
+    cluster: Annotated[
+        list[str] | None, typer.Option(help="key=value of execution.cluster, such as memory='2 GB'; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what a run that did not end has made.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Time a few events and say what all of them would take; generate nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file, and what is left of a run.")
+    ] = False,
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
     from darkop_dist.generation.process import list_processes
     from darkop_dist.generation.record import left_out, write_record
-    from darkop_dist.generation.sample import generate as generate_sample
-    from darkop_dist.generation.sample import shower as shower_file
+    from darkop_dist.stages.generation import execution_settings
 
     if name == "list":
         for process in list_processes():
             OUT.print(f"{process.name}: {process.title}", markup=False)
         return
     target = output or Path(f"{Path(name).name.removesuffix('.gz').removesuffix('.lhe')}.root")
-    if target.exists() and not force:
+    on = execution_settings(where, workers, dict(map(_setting, cluster or [])))
+    if not plan and target.exists() and not force:
         raise OutputError(f"{target}: exists already. Choose another file, or replace it with --force.")
-    if is_lhe(name):
-        if settings:
-            raise UnknownNameError("parameter of an LHE file", settings[0], (), "Give Pythia's lines with --shower.")
-        made = shower_file(
-            Path(name), target, seed=seed, events=events, lines=_lines(shower), workers=workers, overwrite=force
+    if is_lhe(name) and settings:
+        raise UnknownNameError("parameter of an LHE file", settings[0], (), "Give Pythia's lines with --shower.")
+    if not is_lhe(name) and shower is not None:
+        raise UnknownNameError("option of a process", "--shower", (), "It is for LHE files; use --set.")
+    parameters, lines = dict(map(_setting, settings or [])), _lines(shower)
+    plans = _plans(name, events, seed, parameters, lines)
+    if plan:
+        _say_plan(plans, on)
+        return
+
+    def make(make_parts: PartMaker) -> GeneratedSample:
+        from darkop_dist.generation import sample
+
+        if is_lhe(name):
+            return sample.shower(
+                Path(name), target, seed=seed, events=events, lines=lines, make_parts=make_parts, overwrite=force
+            )
+        count = sum(part.events for part in plans)
+        return sample.generate(
+            name, count, target, seed=seed, settings=parameters, make_parts=make_parts, overwrite=force
         )
-    else:
-        if shower is not None:
-            raise UnknownNameError("option of a process", "--shower", (), "It is for LHE files; use --set.")
-        made = generate_sample(
-            name,
-            1000 if events is None else events,
-            target,
-            seed=seed,
-            settings=dict(map(_setting, settings or [])),
-            workers=workers,
-            overwrite=force,
-        )
+
+    made = _watched(make, plans, target, on, resume=resume, force=force)
     OUT.print(
         f"{made.file}: {made.events} events in {made.wall_s:.1f} s, cross section {made.xsec_pb:.4g} "
         f"+- {made.xsec_error_pb:.2g} pb",
@@ -70,6 +97,51 @@ def generate(
     if made.failed:
         OUT.print(f"note: {left_out(made).removesuffix('; ')}", markup=False)
     OUT.print(f"record for your documents (catalogue: [FILE]): {write_record(made)}", markup=False)
+
+
+def _plans(
+    name: str, events: int | None, seed: int, settings: Settings, lines: tuple[str, ...]
+) -> tuple[PartPlan, ...]:
+    from darkop_dist.generation.lhe import is_lhe, read_lhe
+    from darkop_dist.generation.plan import plan_parts, plan_shower
+
+    if is_lhe(name):
+        return plan_shower(read_lhe(Path(name)), events, seed=seed, lines=lines)
+    return plan_parts(name, 1000 if events is None else events, seed=seed, settings=settings)
+
+
+def _watched(
+    make: Callable[[PartMaker], GeneratedSample],
+    plans: tuple[PartPlan, ...],
+    target: Path,
+    on: Execution,
+    *,
+    resume: bool,
+    force: bool,
+) -> GeneratedSample:
+    """Generate with a bar, and leave on Ctrl-C with a word on what is kept."""
+    from darkop_dist.cli.console import ERR
+    from darkop_dist.cli.generating import generation_bar
+    from darkop_dist.execution.parts import PartsWatch
+    from darkop_dist.stages.generation import kept_parts
+
+    try:
+        with generation_bar(plans[0].process, sum(part.events for part in plans)) as bar:
+            watch = PartsWatch(bar.say, bar.done, lambda link: bar.say(f"dashboard: {link}"))
+            with kept_parts(target, on, resume=resume, force=force, watch=watch) as make_parts:
+                return make(make_parts)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:
+            raise
+        ERR.print(f"error: {stopped}", markup=False)
+        raise SystemExit(INTERRUPTED) from stopped
+
+
+def _say_plan(plans: tuple[PartPlan, ...], on: Execution) -> None:
+    from darkop_dist.generation.rates import forecast, measure_rates
+
+    for line in forecast(plans, measure_rates(plans), on.workers):
+        OUT.print(line, markup=False)
 
 
 def _lines(file: Path | None) -> tuple[str, ...]:

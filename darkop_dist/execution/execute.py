@@ -87,7 +87,7 @@ def execute(
         key = run_key(processor, fingerprint)
         _say_what_is_stale(kept, key, tasks, watch)
         write_plan(kept, key, tasks)
-        with _backend(processor, settings, client, place, watch, performance) as backend:
+        with open_backend(processor, settings, client, place, watch, performance) as backend:
             driver = Driver(tasks, backend, kept, key.digest, merge_mb=settings.merge_memory_mb)
             return driver.run(watch.progress)
 
@@ -160,9 +160,19 @@ def _say_what_is_stale(store: ChunkStore, key: Any, tasks: Sequence[Task], watch
 
 
 @contextmanager
-def _backend(
-    processor: Any, settings: Settings, client: Any, store: Path, watch: Watch, performance: Path | None
+def open_backend(
+    processor: Any, settings: Settings, client: Any, store: Path, watch: Watch, performance: Path | None = None
 ) -> Iterator[Backend]:
+    """What carries out calls where the settings say.
+
+    Args:
+        processor: what every call gets first.
+        settings: where.
+        client: a Dask client to use, which is not closed; None for what the settings say.
+        store: directory of results; it has been created.
+        watch: is told where the dashboard is.
+        performance: where Dask's performance report is saved; None for none.
+    """
     if client is None and settings.where == "local":
         if settings.workers == 1:
             yield Inline(None, processor)

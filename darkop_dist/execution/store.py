@@ -5,6 +5,7 @@ store.json             what the results depend on, by name, and the hash of the 
 seen                   a token by which a worker knows that it sees this directory
 chunks/ab/abcd...      one result: the chunk's line of the ledger and what the processor gave
 nodes/ab/abcd...       one merged result, by the keys of what was merged
+parts/ab/abcd...       one part of a generated sample, see ``darkop_dist.execution.parts``
 running/WORKER-THREAD  the key of the chunk that this thread of this worker began last
 
 A result is the bytes ``DKRESULT1``, the length of a JSON header in eight bytes, the header, the packed output, and the
@@ -38,7 +39,7 @@ MAGIC = b"DKRESULT1"
 LENGTH = 8
 HASH = 32
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-Kind = Literal["chunks", "nodes"]
+Kind = Literal["chunks", "nodes", "parts"]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, AnyStr, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +55,7 @@ class LheFile:
         mean_weight: mean of the events' nominal weights.
         xsec_pb: cross section of all processes in it, in pb.
         xsec_error_pb: its statistical uncertainty in pb.
+        places: where each event begins, and where the last one ends, in bytes of the file when it is not compressed.
     """
 
     path: Path
@@ -60,6 +64,7 @@ class LheFile:
     mean_weight: float
     xsec_pb: float
     xsec_error_pb: float
+    places: Sequence[int] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ class LheRange:
         xsec_pb: cross section of the file, in pb.
         xsec_error_pb: its uncertainty in pb, times the root of the ratio of all events of the sample to these: so much
             that the mean over all parts has the uncertainty of the file.
+        begin: where the first of these events begins, in bytes of the file when it is not compressed.
+        end: where the last one ends.
+        text: the file's header and these events, from ``opened_events``, for whoever does not see the file; empty if it
+            is to be read.
     """
 
     path: Path
@@ -84,6 +93,9 @@ class LheRange:
     mean_weight: float
     xsec_pb: float
     xsec_error_pb: float
+    begin: int
+    end: int
+    text: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,8 +124,9 @@ def read_lhe(path: Path) -> LheFile:
     """
     try:
         with _opened(path) as file:
-            header = "".join(_until(file, "</init>"))
-            found, names, ended = _scanned(path, file)
+            begins = b"".join(_until(file, b"</init>"))
+            header = begins.decode()
+            found, names, places, ended = _scanned(path, file, len(begins))
     except FileNotFoundError as error:
         raise InputFileError(str(path), "no such file", "Correct the path") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -126,15 +139,43 @@ def read_lhe(path: Path) -> LheFile:
         )
     if not found:
         raise InputFileError(str(path), "holds no events", "Look at the generator's log")
+    if places[-1] <= places[-2]:
+        raise InputFileError(str(path), f"event {len(found)} has no </event>", "Make the file again")
     mean = math.fsum(found) / len(found)
     if mean == 0:
         raise InputFileError(str(path), "the weights of its events add up to zero", "Look at the generator's log")
-    return LheFile(path, len(found), _weights(path, header, names), mean, *_cross_section(path, header))
+    return LheFile(path, len(found), _weights(path, header, names), mean, *_cross_section(path, header), places)
 
 
 def lhe_lines(path: Path) -> tuple[str, ...]:
     """Pythia's lines to shower a file."""
     return ("Beams:frameType = 4", f"Beams:LHEF = {path}")
+
+
+@contextmanager
+def opened_events(path: Path) -> Iterator[Callable[[LheRange], bytes]]:
+    """Open a file to read its ranges; of a compressed one those that follow each other cost one pass together.
+
+    Yields:
+        A function from a range to the text of the header and of its events.
+
+    Raises:
+        InputFileError: the file cannot be read any more, or is not the one that was looked at.
+    """
+    try:
+        with _opened(path) as file:
+            header = b"".join(_until(file, b"</init>"))
+
+            def read(chosen: LheRange) -> bytes:
+                file.seek(chosen.begin)
+                text = file.read(chosen.end - chosen.begin)
+                if not text.lstrip().startswith(b"<event") or not text.rstrip().endswith(b"</event>"):
+                    raise InputFileError(str(path), "has changed since it was looked at", "Begin again")
+                return header + text
+
+            yield read
+    except (OSError, EOFError) as error:
+        raise InputFileError(str(path), f"cannot be read any more ({error})", "Begin again") from error
 
 
 def write_events(chosen: LheRange, target: Path) -> LheEvents:
@@ -152,12 +193,14 @@ def write_events(chosen: LheRange, target: Path) -> LheEvents:
         InputFileError: an event cannot be understood, or lacks a weight.
     """
     ratios, weights = np.empty((chosen.events, len(chosen.weights))), np.empty(chosen.events)
-    with _opened(chosen.path) as source, target.open("w", encoding="utf-8") as file:
-        lines = iter(source)
+    text = chosen.text
+    if not text:
+        with opened_events(chosen.path) as read:
+            text = read(chosen)
+    lines = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
+    with target.open("w", encoding="utf-8") as file:
         header = "".join(_until(lines, "</init>"))
         file.write(re.sub(r"<initrwgt.*?</initrwgt>", "", header, flags=re.DOTALL))
-        for _ in range(chosen.first):
-            _until(lines, "</event>")
         for place in range(chosen.events):
             event = "".join(_until(lines, "</event>"))
             event = event[event.index("<event") :]
@@ -173,7 +216,7 @@ def write_events(chosen: LheRange, target: Path) -> LheEvents:
     return LheEvents(weights, ratios)
 
 
-def _until(lines: Iterator[str], end: str) -> list[str]:
+def _until(lines: Iterator[AnyStr], end: AnyStr) -> list[AnyStr]:
     found = []
     for line in lines:
         found.append(line)
@@ -216,24 +259,31 @@ def variation_column(name: str) -> str:
     return "LHEWeight_" + re.sub(r"\W", "_", name)
 
 
-def _opened(path: Path) -> IO[str]:
+def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
-    return gzip.open(path, "rt", encoding="utf-8") if compressed else path.open(encoding="utf-8")
+    return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
-def _scanned(path: Path, lines: IO[str]) -> tuple[list[float], list[str], bool]:
-    """The nominal weights, the names of the first event's variations, and whether the file has its end."""
-    weights: list[float] = []
-    names: list[str] = []
+def _scanned(path: Path, lines: IO[bytes], begin: int) -> tuple[Sequence[float], list[str], Sequence[int], bool]:
+    """The nominal weights, names of the first event's variations, places of the events, and whether the file ends."""
+    weights, names = array("d"), list[str]()
+    places, end = array("q"), begin
     for line in lines:
-        if line.lstrip().startswith(("<event>", "<event ")):
-            weights.append(_nominal(path, next(lines, ""), len(weights) + 1))
-        elif len(weights) == 1 and "<wgt" in line:
-            names += [name for name, _ in EVENT_WEIGHT.findall(line)]
-        elif "</LesHouchesEvents>" in line:
-            return weights, names, True
-    return weights, names, False
+        place, begin = begin, begin + len(line)
+        if line.lstrip().startswith((b"<event>", b"<event ")):
+            first = next(lines, b"")
+            begin += len(first)
+            weights.append(_nominal(path, first.decode(), len(weights) + 1))
+            places.append(place)
+        elif b"</event>" in line:
+            end = begin
+        elif len(weights) == 1 and b"<wgt" in line:
+            names += [name for name, _ in EVENT_WEIGHT.findall(line.decode())]
+        elif b"</LesHouchesEvents>" in line:
+            places.append(end)
+            return weights, names, places, True
+    return weights, names, places, False
 
 
 def _cross_section(path: Path, header: str) -> tuple[float, float]:

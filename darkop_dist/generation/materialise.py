@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
 from darkop_dist.generation.plan import EVENTS_PER_PART, plan_parts
 from darkop_dist.generation.process import process_file
-from darkop_dist.generation.sample import generate
+from darkop_dist.generation.sample import PartMaker, generate, made_here
 
 if TYPE_CHECKING:
     from darkop_dist.generation.normalisation import Normalisation
@@ -45,15 +46,23 @@ def cache_key(request: GeneratedBy) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _here(_output: Path) -> AbstractContextManager[PartMaker]:
+    return nullcontext(made_here)
+
+
 def materialise(
-    record: DatasetRecord, cache: Path, *, workers: int = 1, progress: Callable[[int], None] | None = None
+    record: DatasetRecord,
+    cache: Path,
+    *,
+    makers: Callable[[Path], AbstractContextManager[PartMaker]] = _here,
+    progress: Callable[[int], None] | None = None,
 ) -> DatasetRecord:
     """Generate the events of a record, or find them in the cache.
 
     Args:
         record: a dataset record; one that is not generated comes back as it is.
         cache: directory of generated files.
-        workers: number of processes to use.
+        makers: gives, for the file that is to be written, what makes its parts; this process by default.
         progress: called with the number of events done so far; not called if the cache has the file.
 
     Returns:
@@ -70,16 +79,17 @@ def materialise(
     file = _place(request, cache)
     found = _whole(file, request.events)
     if found is None:
-        generate(
-            request.process,
-            request.events,
-            file,
-            seed=request.seed,
-            settings=request.settings,
-            workers=workers,
-            overwrite=True,
-            progress=progress,
-        )
+        with makers(file) as make_parts:
+            generate(
+                request.process,
+                request.events,
+                file,
+                seed=request.seed,
+                settings=request.settings,
+                make_parts=make_parts,
+                overwrite=True,
+                progress=progress,
+            )
         found = _normalisation(file)
     made = (
         f"{request.events} events of the process {request.process} generated with Pythia "

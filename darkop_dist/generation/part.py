@@ -37,17 +37,9 @@ def make_part(plan: PartPlan) -> Part:
         RunError: Pythia does not start or keeps failing events.
         InputValueError: the parameters describe no particle.
     """
-    for_pythia, for_response = np.random.SeedSequence(plan.entropy, spawn_key=(plan.index,)).spawn(2)
-    request = PartRequest(
-        process=plan.process,
-        lines=plan.lines,
-        own_matrix_elements=plan.own_matrix_elements,
-        seed=1 + int(for_pythia.generate_state(1)[0]) % PYTHIA_SEEDS,
-        events=plan.events,
-        lhe=plan.lhe,
-    )
-    truth = generate_truth(request)
-    columns = reconstruct(truth, load_card(plan.response), np.random.default_rng(for_response))
+    _, for_response = _seeds(plan)
+    truth = generate_truth(request_of(plan))
+    columns = reconstruct(truth, load_card(plan.measurement.response), np.random.default_rng(for_response))
     columns |= {variation_column(name): values for name, values in truth.variations.items()}
     normalisation = PartNormalisation(
         events=len(truth.weights),
@@ -59,3 +51,22 @@ def make_part(plan: PartPlan) -> Part:
         failed=truth.cross_section.failed,
     )
     return Part(columns, normalisation)
+
+
+def request_of(plan: PartPlan) -> PartRequest:
+    """What Pythia is asked for."""
+    for_pythia, _ = _seeds(plan)
+    return PartRequest(
+        process=plan.process,
+        lines=plan.lines,
+        own_matrix_elements=plan.own_matrix_elements,
+        seed=1 + int(for_pythia.generate_state(1)[0]) % PYTHIA_SEEDS,
+        events=plan.events,
+        lhe=plan.lhe,
+    )
+
+
+def _seeds(plan: PartPlan) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
+    """For Pythia and for the response: leaves of one tree, that no two parts or samples share."""
+    for_pythia, for_response = np.random.SeedSequence(plan.entropy, spawn_key=(plan.index,)).spawn(2)
+    return for_pythia, for_response

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.generation.lhe import LheFile, LheRange
+from darkop_dist.generation.lhe import LheFile, LheRange, opened_events
 from darkop_dist.generation.process import load_process, pythia_lines
 
 EVENTS_PER_PART = 500
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How the events of a sample are measured.
+
+    Attributes:
+        response: name of the response card.
+    """
+
+    response: str = "simple"
+
+
+SIMPLE = Measurement()
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,7 @@ class PartPlan:
         process: name of the process.
         lines: Pythia's settings.
         own_matrix_elements: Pythia's own matrix elements are replaced by those of `mediator`.
-        response: name of the response card.
+        measurement: how the events are measured.
         entropy: seed of the sample and a number for the process, so that processes with one seed are independent.
         index: number of the part.
         events: number of events; of a Les Houches file those that are read, some of which the shower may veto.
@@ -32,7 +47,7 @@ class PartPlan:
     process: str
     lines: tuple[str, ...]
     own_matrix_elements: bool
-    response: str
+    measurement: Measurement
     entropy: tuple[int, int]
     index: int
     events: int
@@ -40,7 +55,12 @@ class PartPlan:
 
 
 def plan_parts(
-    process: str, events: int, *, seed: int, settings: Mapping[str, float | int | str], response: str = "simple"
+    process: str,
+    events: int,
+    *,
+    seed: int,
+    settings: Mapping[str, float | int | str],
+    measurement: Measurement = SIMPLE,
 ) -> tuple[PartPlan, ...]:
     """Cut a sample into parts of `EVENTS_PER_PART` events; the last may be smaller.
 
@@ -49,7 +69,7 @@ def plan_parts(
         events: number of events.
         seed: seed of the sample, 0 or above.
         settings: values of the process's parameters.
-        response: name of the response card.
+        measurement: how the events are measured.
 
     Raises:
         UnknownNameError: no such process or parameter.
@@ -64,7 +84,7 @@ def plan_parts(
             process=process,
             lines=lines,
             own_matrix_elements=known.matrix_elements != "pythia",
-            response=response,
+            measurement=measurement,
             entropy=entropy,
             index=index,
             events=min(EVENTS_PER_PART, events - first),
@@ -74,7 +94,12 @@ def plan_parts(
 
 
 def plan_shower(
-    lhe: LheFile, events: int | None, *, seed: int, lines: Sequence[str] = (), response: str = "simple"
+    lhe: LheFile,
+    events: int | None,
+    *,
+    seed: int,
+    lines: Sequence[str] = (),
+    measurement: Measurement = SIMPLE,
 ) -> tuple[PartPlan, ...]:
     """Cut a Les Houches file into parts of `EVENTS_PER_PART` events; the last may be smaller.
 
@@ -83,7 +108,7 @@ def plan_shower(
         events: how many of its first events to shower; None for all.
         seed: seed of the sample, 0 or above.
         lines: Pythia's settings of the shower, of matching and of decays.
-        response: name of the response card.
+        measurement: how the events are measured.
 
     Raises:
         InputValueError: the number of events or the seed is out of range.
@@ -99,7 +124,7 @@ def plan_shower(
             process=lhe.path.name,
             lines=tuple(lines),
             own_matrix_elements=False,
-            response=response,
+            measurement=measurement,
             entropy=(seed, zlib.crc32(lhe.path.name.encode())),
             index=index,
             events=min(EVENTS_PER_PART, wanted - first),
@@ -109,10 +134,35 @@ def plan_shower(
     )
 
 
+@contextmanager
+def complete_plans(plans: Sequence[PartPlan]) -> Iterator[Callable[[PartPlan], PartPlan]]:
+    """Within, plans get the text of their events of a Les Houches file, so that a worker need not see it.
+
+    Args:
+        plans: all parts of a sample; asked for in their order they cost one pass through the file.
+
+    Yields:
+        A function from a plan to the same one with its text.
+    """
+    whole = plans[0].lhe
+    if whole is None:
+        yield lambda plan: plan
+        return
+    with opened_events(whole.path) as read:
+        yield lambda plan: plan if plan.lhe is None else replace(plan, lhe=replace(plan.lhe, text=read(plan.lhe)))
+
+
 def _range(lhe: LheFile, first: int, events: int, wanted: int) -> LheRange:
-    names = tuple(weight.name for weight in lhe.weights)
     return LheRange(
-        lhe.path, first, events, names, lhe.mean_weight, lhe.xsec_pb, lhe.xsec_error_pb * math.sqrt(wanted / events)
+        path=lhe.path,
+        first=first,
+        events=events,
+        weights=tuple(weight.name for weight in lhe.weights),
+        mean_weight=lhe.mean_weight,
+        xsec_pb=lhe.xsec_pb,
+        xsec_error_pb=lhe.xsec_error_pb * math.sqrt(wanted / events),
+        begin=lhe.places[first],
+        end=lhe.places[first + events],
     )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
     recipe: dict[str, Any] = {
         "process": first.process,
         "pythia": list(first.lines),
-        "response": first.response,
+        **asdict(first.measurement),
         "seed": seed,
         "events": sum(plan.events for plan in plans),
         "events_per_part": EVENTS_PER_PART,

@@ -1,27 +1,35 @@
-"""A sample: parts made by one process or several, written to one file."""
+"""A sample: parts, made wherever the caller wants, written to one file in their order."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from darkop_dist.errors import InputValueError, MissingExtraError, RunError
+from darkop_dist.errors import MissingExtraError
 from darkop_dist.generation.lhe import read_lhe, variation_column
-from darkop_dist.generation.plan import PartPlan, plan_parts, plan_shower
+from darkop_dist.generation.plan import SIMPLE, Measurement, PartPlan, complete_plans, plan_parts, plan_shower
 from darkop_dist.generation.record import GeneratedSample, recipe_of
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part
 
 NO_SETTINGS: Mapping[str, float | int | str] = MappingProxyType({})
+PartMaker = Callable[[Sequence[PartPlan]], "AbstractContextManager[Iterator[Part]]"]
+"""From the plans of a sample to its parts in the same order, made one after the other as they are taken."""
+
+
+@contextmanager
+def made_here(plans: Sequence[PartPlan]) -> Iterator[Iterator[Part]]:
+    """Make the parts in this process, each when it is asked for."""
+    from darkop_dist.generation.part import make_part
+
+    with complete_plans(plans) as complete:
+        yield (make_part(complete(plan)) for plan in plans)
 
 
 def generate(
@@ -31,14 +39,14 @@ def generate(
     *,
     seed: int,
     settings: Mapping[str, float | int | str] = NO_SETTINGS,
-    workers: int = 1,
+    measurement: Measurement = SIMPLE,
+    make_parts: PartMaker = made_here,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> GeneratedSample:
     """Generate events and write them in the layout of NanoAOD.
 
-    The events depend on the process, the settings, their number and the seed, not on the number of workers. With more
-    than one worker a script must guard its entry point with ``if __name__ == "__main__"``.
+    The events depend on the process, the settings, their number and the seed, not on where the parts are made.
 
     Args:
         process: name of a process, see `process.list_processes`.
@@ -46,7 +54,8 @@ def generate(
         output: the ROOT file; written whole or not at all.
         seed: seed, 0 or above.
         settings: values of the process's parameters.
-        workers: number of processes to use; 1 works in this one.
+        measurement: how the events are measured.
+        make_parts: where the parts are made; in this process by default, see `stages.generation` for others.
         overwrite: replace an existing file.
         progress: called with the number of events done so far.
 
@@ -58,10 +67,10 @@ def generate(
         InputValueError: a number is out of range.
         OutputError: the file exists already or cannot be written.
         MissingExtraError: Pythia or fastjet is not installed.
-        RunError: Pythia does not start or keeps failing events, or a worker died.
+        RunError: Pythia does not start or keeps failing events.
     """
-    plans = plan_parts(process, events, seed=seed, settings=settings)
-    return _written(plans, output, seed=seed, workers=workers, overwrite=overwrite, progress=progress)
+    plans = plan_parts(process, events, seed=seed, settings=settings, measurement=measurement)
+    return _written(plans, output, seed=seed, make_parts=make_parts, overwrite=overwrite, progress=progress)
 
 
 def shower(
@@ -71,7 +80,8 @@ def shower(
     seed: int,
     events: int | None = None,
     lines: Sequence[str] = (),
-    workers: int = 1,
+    measurement: Measurement = SIMPLE,
+    make_parts: PartMaker = made_here,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> GeneratedSample:
@@ -87,7 +97,8 @@ def shower(
         seed: seed, 0 or above.
         events: how many of its first events to read; None for all.
         lines: Pythia's settings of the shower, of matching and of decays, such as ``JetMatching:merge = on``.
-        workers: number of processes to use; 1 works in this one.
+        measurement: how the events are measured.
+        make_parts: where the parts are made; in this process by default, see `stages.generation` for others.
         overwrite: replace an existing file.
         progress: called with the number of events done so far.
 
@@ -100,13 +111,19 @@ def shower(
         RunError: Pythia does not start, does not know a setting, or vetoes every event of a part.
     """
     lhe = read_lhe(file)
-    plans = plan_shower(lhe, events, seed=seed, lines=lines)
+    plans = plan_shower(lhe, events, seed=seed, lines=lines, measurement=measurement)
     variations = {
         variation_column(weight.name): f"{weight.group}: {weight.text}" if weight.group else weight.text
         for weight in lhe.weights
     }
     return _written(
-        plans, output, seed=seed, workers=workers, overwrite=overwrite, progress=progress, variations=variations
+        plans,
+        output,
+        seed=seed,
+        make_parts=make_parts,
+        overwrite=overwrite,
+        progress=progress,
+        variations=variations,
     )
 
 
@@ -115,14 +132,12 @@ def _written(
     output: Path,
     *,
     seed: int,
-    workers: int,
+    make_parts: PartMaker,
     overwrite: bool,
     progress: Callable[[int], None] | None,
     variations: Mapping[str, str] = MappingProxyType({}),
 ) -> GeneratedSample:
     began = time.perf_counter()
-    if workers < 1:
-        raise InputValueError("workers", f"{workers} is not above 0", "Use one worker or more.")
     for module in ("pythia8mc", "fastjet", "uproot"):
         if find_spec(module) is None:
             raise MissingExtraError(module, "generation")
@@ -132,7 +147,7 @@ def _written(
     require_writable(output, overwrite=overwrite)
     recipe = recipe_of(plans, seed)
     normalisations, done = [], 0
-    with _parts(plans, workers) as parts, NanoAODFile(output, variations, recipe) as file:
+    with make_parts(plans) as parts, NanoAODFile(output, variations, recipe) as file:
         for part in parts:
             file.add(part.columns)
             normalisations.append(part.normalisation)
@@ -153,25 +168,3 @@ def _written(
         recipe=recipe,
         failed=total.failed,
     )
-
-
-@contextmanager
-def _parts(plans: Sequence[PartPlan], workers: int) -> Iterator[Iterator[Part]]:
-    """The parts in their order."""
-    from darkop_dist.generation.part import make_part
-
-    workers = min(workers, len(plans))
-    if workers == 1:
-        yield map(make_part, plans)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=workers, mp_context=context)
-    try:
-        yield pool.map(make_part, plans)
-    except BrokenProcessPool as error:
-        raise RunError(
-            f"{plans[0].process}: a worker process died. If this is a script, guard its entry point with "
-            "if __name__ == '__main__'; else there may be too little memory: use fewer workers."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)

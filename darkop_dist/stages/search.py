@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -19,15 +20,18 @@ from darkop_dist.catalogue.search import find_datasets, load_catalogue
 from darkop_dist.config import (
     DatasetRecord,
     Document,
+    Execution,
     LoadedDocument,
     check_datasets,
     check_parameters,
+    kind_of,
     load_document,
     parse_processor,
 )
 from darkop_dist.errors import DocumentError, InputFileError, UnknownNameError, nearest_names
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import materialise
+from darkop_dist.stages.generation import kept_parts
 
 Say = Callable[[str], None]
 
@@ -107,11 +111,19 @@ def find_files(
     for record in records:
         made = record
         if record.generated is not None:
-            processes = workers or loaded.document.execution.workers
-            made = materialise(record, cache / "generated", workers=processes, progress=_announcing(record, say))
+            settings = _generating_on(loaded.document.execution, workers)
+            makers = functools.partial(kept_parts, settings=settings, resume=True)
+            made = materialise(record, cache / "generated", makers=makers, progress=_announcing(record, say))
         datasets.append(files_of(made, loaded.source.parent))
     refuse_shared_files(datasets)
     return tuple(datasets)
+
+
+def _generating_on(execution: Execution, workers: int | None) -> Execution:
+    """Where datasets are generated: on a cluster that runs already, otherwise here, before any batch job is sent."""
+    if kind_of(execution.where) == "address":
+        return execution
+    return Execution(workers=workers or execution.workers, retries=execution.retries)
 
 
 def files_of(record: DatasetRecord, base: Path) -> DatasetFiles:

@@ -17,10 +17,12 @@ import pythia8mc
 import uproot
 
 from darkop_dist.cli import main
+from darkop_dist.config import Execution
 from darkop_dist.errors import InputFileError, InputValueError, RunError
 from darkop_dist.generation import plan
 from darkop_dist.generation.lhe import LheWeight, read_lhe
 from darkop_dist.generation.sample import shower
+from darkop_dist.stages.generation import kept_parts
 
 EVENTS = 120
 NO_MPI = ("PartonLevel:MPI = off",)
@@ -134,7 +136,8 @@ def test_parts_follow_each_other_and_workers_do_not_matter(
 ) -> None:
     monkeypatch.setattr(plan, "EVENTS_PER_PART", 50)
     one = shower(plain, tmp_path / "one.root", seed=5, lines=NO_MPI)
-    two = shower(plain, tmp_path / "two.root", seed=5, lines=NO_MPI, workers=2)
+    with kept_parts(tmp_path / "two.root", Execution(workers=2)) as make_parts:
+        two = shower(plain, tmp_path / "two.root", seed=5, lines=NO_MPI, make_parts=make_parts)
     with uproot.open(one.file) as first, uproot.open(two.file) as second:
         for column in ("LHEWeight_1001", "MET_pt", "event"):
             numbers = first["Events"][column].array(library="np")

@@ -28,13 +28,10 @@ def test_a_seed_gives_the_same_events_and_another_does_not(tmp_path: Path) -> No
     assert not ak.array_equal(first, other)
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "EVENTS_PER_PART", 20)
     seen: list[int] = []
-    one = generate("monojet-dm", 50, tmp_path / "1.root", seed=4, settings=FAST)
-    two = generate("monojet-dm", 50, tmp_path / "2.root", seed=4, settings=FAST, workers=2, progress=seen.append)
-    assert ak.array_equal(content(one.file), content(two.file))
-    assert (one.xsec_pb, one.xsec_error_pb, one.sum_weights) == (two.xsec_pb, two.xsec_error_pb, two.sum_weights)
+    one = generate("monojet-dm", 50, tmp_path / "1.root", seed=4, settings=FAST, progress=seen.append)
     assert seen == [20, 40, 50]
     assert content(one.file).luminosityBlock.to_list() == [1] * 20 + [2] * 20 + [3] * 10
     jets = content(one.file).Jet_pt
@@ -91,8 +88,3 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"events\.root: exists already"):
         generate("qcd-dijets", 5, file, seed=1)
     assert file.read_bytes() == b"mine"
-
-
-def test_no_workers_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputValueError, match="workers: 0 is not above 0"):
-        generate("qcd-dijets", 5, tmp_path / "events.root", seed=1, workers=0)

@@ -1,0 +1,154 @@
+"""How fast events are made here and now, and what a whole sample would take: measured, then multiplied."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkop_dist.generation.plan import PartPlan, complete_plans
+
+if TYPE_CHECKING:
+    from darkop_dist.generation.part import Part
+    from darkop_dist.generation.truth import PartRequest
+
+TIMED_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What some events of a process took on one core, in processor time, which other programs hardly change.
+
+    Attributes:
+        events: that were timed.
+        starting_s: start of Pythia, once for each part, in seconds.
+        bare_s: Pythia alone, seconds per event.
+        whole_s: Pythia, response, jets and packing, seconds per event, without the start.
+        kept_bytes: bytes per event of a part that is kept until the sample is whole.
+        file_bytes: bytes per event of the ROOT file.
+        memory_bytes: most that this process has used so far.
+    """
+
+    events: int
+    starting_s: float
+    bare_s: float
+    whole_s: float
+    kept_bytes: float
+    file_bytes: float
+    memory_bytes: int
+
+
+def measure_rates(plans: Sequence[PartPlan], events: int = TIMED_EVENTS) -> Rates:
+    """Make a few events of the first part twice: by Pythia alone, and whole.
+
+    Args:
+        plans: of the sample.
+        events: how many to time, at most those of a part.
+
+    Raises:
+        RunError, UserError: see `part.make_part`.
+    """
+    from darkop_dist.generation.packing import pack_part
+    from darkop_dist.generation.part import make_part, request_of
+
+    with complete_plans(plans) as complete:
+        plan = complete(plans[0])
+    count = min(events, plan.events)
+    plan = _fewer(plan, count)
+    _timed(make_part, _fewer(plan, 1))  # what is imported and compiled once is no part of what is timed
+    starting_s, bare_s = _bare(request_of(plan))
+    part, whole_s = _timed(make_part, plan)
+    packed, packing_s = _timed(pack_part, part)
+    return Rates(
+        events=count,
+        starting_s=starting_s,
+        bare_s=bare_s / count,
+        whole_s=max(whole_s + packing_s - starting_s, 0.0) / count,
+        kept_bytes=len(packed.data) / count,
+        file_bytes=_file_bytes(part) / count,
+        memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
+
+
+def forecast(plans: Sequence[PartPlan], rates: Rates, workers: int) -> tuple[str, ...]:
+    """What a whole sample would take, in lines for people.
+
+    Args:
+        plans: of the sample.
+        rates: of its process.
+        workers: that would share the parts, each with a core of its own.
+    """
+    events, parts = sum(plan.events for plan in plans), len(plans)
+    core_s = parts * rates.starting_s + events * rates.whole_s
+    wall_s = core_s / parts * -(-parts // workers)
+    disk = events * (rates.file_bytes + rates.kept_bytes)
+    found = {
+        "sample": f"{events} events of {plans[0].process} in {parts} parts of {plans[0].events}",
+        "measured here": f"{rates.events} events on one core",
+        "Pythia alone": f"{1 / rates.bare_s:.4g} events/s",
+        "with response": f"{1 / rates.whole_s:.4g} events/s",
+        "start of Pythia": f"{rates.starting_s:.2f} s, once a part",
+        "altogether": f"{events / core_s:.4g} events/s per core",
+        "core hours": f"{core_s / 3600:.3g}",
+        "wall time": f"{_hours(wall_s)} with {workers} worker{'s' if workers > 1 else ''}, each with a core of its own",
+        "file": f"{_gigabytes(events * rates.file_bytes)}, {rates.file_bytes:.0f} bytes per event",
+        "disk": f"{_gigabytes(disk)} until it is whole: its parts are kept too, {rates.kept_bytes:.0f} bytes per event",
+        "memory": f"{rates.memory_bytes / 1e9:.2f} GB for a worker, whatever the number of events",
+    }
+    return tuple(f"{name:16s} {text}" for name, text in found.items())
+
+
+def _bare(request: PartRequest) -> tuple[float, float]:
+    """Seconds to start Pythia, and those that it takes for the events of a part without anything else."""
+    from darkop_dist.generation.lhe import lhe_lines, write_events
+    from darkop_dist.generation.truth import _captured_output, _start
+
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory, _captured_output():
+        if request.lhe is not None:
+            events = Path(directory) / "events.lhe"
+            write_events(request.lhe, events)
+            request = replace(request, lines=(*lhe_lines(events), *request.lines))
+        (pythia, _alive), starting_s = _timed(_start, request)
+        _, bare_s = _timed(pythia.nextBatch, request.events)
+        del pythia, _alive
+    return starting_s, bare_s
+
+
+def _file_bytes(part: Part) -> int:
+    from darkop_dist.generation.lhe import variation_column
+    from darkop_dist.generation.nanoaod import NanoAODFile
+    from darkop_dist.generation.normalisation import combine
+
+    variations = {name: "" for name in part.columns if name.startswith(variation_column(""))}
+    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
+        target = Path(directory) / "sizes.root"
+        sizes = []
+        for parts in ((), (part.columns,)):  # what the file has besides its events falls out of the difference
+            with NanoAODFile(target, variations) as file:
+                for columns in parts:
+                    file.add(columns)
+                file.finish(combine([part.normalisation]))
+            sizes.append(target.stat().st_size)
+    return sizes[1] - sizes[0]
+
+
+def _fewer(plan: PartPlan, events: int) -> PartPlan:
+    return replace(plan, events=events, lhe=None if plan.lhe is None else replace(plan.lhe, events=events))
+
+
+def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    began = time.process_time()
+    found = function(*arguments)
+    return found, time.process_time() - began
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.3g} GB"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
