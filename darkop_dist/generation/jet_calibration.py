@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from darkop_dist.generation.card import Floats, JetCalibration, Table, load_card
+from darkop_dist.generation.card import Floats, JetCalibration, JetResponse, Table, load_card
 from darkop_dist.generation.published import JetResolution, load_published
 from darkop_dist.generation.response import log_normal
 
@@ -94,6 +94,23 @@ def core_of(values: Floats) -> Core:
     return Core(float(mean), sigma, entries)
 
 
+def jet_factors(pt: Floats, eta: Floats, rules: JetResponse, rng: np.random.Generator) -> Floats:
+    """The factor by which the momentum of each measured small jet is multiplied, shape (jets,).
+
+    That is the card's calibration; without one, the extra smearing of its two terms.
+
+    Args:
+        pt: measured pt in GeV, before.
+        eta: measured eta.
+        rules: of a card.
+        rng: source of the noise, one number for each jet.
+    """
+    if rules.calibration is not None:
+        return calibrated(pt, eta, rules.calibration, rng)
+    sigma = np.hypot(rules.extra_stochastic / np.sqrt(np.maximum(pt, 1e-9)), rules.extra_constant)
+    return log_normal(sigma, rng.standard_normal(len(pt)))
+
+
 def calibrated(pt: Floats, eta: Floats, calibration: JetCalibration, rng: np.random.Generator) -> Floats:
     """The factor by which the momentum of each measured jet is multiplied, shape (jets,).
 
@@ -122,7 +139,7 @@ def fit_calibration(
         rng: noise of the trials.
         source: what the calibration says of itself.
     """
-    edges = _edges(nodes)
+    edges = bin_edges(nodes)
     bins = published.bins
     response = np.ones((len(bins) - 1, len(nodes)))
     extra = np.zeros_like(response)
@@ -142,7 +159,8 @@ def fit_calibration(
     return JetCalibration(source=source, response=scale, extra=_table(bins, nodes, extra))
 
 
-def _edges(nodes: tuple[float, ...]) -> Floats:
+def bin_edges(nodes: tuple[float, ...]) -> Floats:
+    """Edges of the bins around nodes in pt, shape (nodes + 1,)."""
     inner = np.sqrt(np.asarray(nodes[1:]) * np.asarray(nodes[:-1]))
     return np.concatenate([[nodes[0] ** 2 / inner[0]], inner, [nodes[-1] ** 2 / inner[-1]]])
 
@@ -203,7 +221,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
-    card, published = load_card(given.card), load_published(given.card)
+    card, published = load_card(given.card), load_published(load_card(given.card))
     command = (
         f"python -m darkop_dist.generation.jet_calibration {given.card} --events {given.events} --seed {given.seed}"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from darkop_dist.errors import UnknownNameError
-from darkop_dist.generation.card import RESPONSE_DIRECTORY, Floats, list_cards
+from darkop_dist.generation.card import RESPONSE_DIRECTORY, Floats, ResponseCard
 
 PUBLISHED_DIRECTORY = RESPONSE_DIRECTORY / "published"
 
@@ -95,14 +95,16 @@ class Published(_Section):
     curve: tuple[Curve, ...]
 
 
-def load_published(name: str) -> Published:
+def load_published(card: ResponseCard) -> Published:
     """Read what is published about the detector of a response card.
 
     Raises:
-        UnknownNameError: there is no such card, or nothing that it stands for has been published.
+        UnknownNameError: there is nothing published under the name that the card gives.
     """
+    name = card.published or card.name
     known = sorted(path.stem for path in PUBLISHED_DIRECTORY.glob("*.toml"))
     if name not in known:
-        what = "published detector" if name in list_cards() else "response card"
-        raise UnknownNameError(what, name, known, f"Cards that can be validated: {', '.join(known)}.")
+        raise UnknownNameError(
+            "published detector", name, known, f"The card {card.name} must name one as `published`: {', '.join(known)}."
+        )
     return Published.model_validate(tomllib.loads((PUBLISHED_DIRECTORY / f"{name}.toml").read_text(encoding="utf-8")))

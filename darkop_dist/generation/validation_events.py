@@ -17,7 +17,7 @@ import awkward as ak
 import numpy as np
 
 from darkop_dist.generation.card import Floats, load_card
-from darkop_dist.generation.jet_calibration import MatchedJets, calibrated
+from darkop_dist.generation.jet_calibration import MatchedJets, jet_factors
 from darkop_dist.generation.jets import cluster, nearest
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
@@ -180,8 +180,7 @@ def _met_of_part(part: _Part) -> MissingMomenta:
     jets, _ = cluster(measured, radius=rules.radius, pt_min=part.pt_min)
     counts = ak.num(jets)
     pt, eta = (np.asarray(ak.to_numpy(ak.flatten(jets[name])), dtype=np.float64) for name in ("pt", "eta"))
-    factor = np.ones_like(pt) if rules.calibration is None else calibrated(pt, eta, rules.calibration, rng)
-    added = ak.unflatten((factor - 1) * pt, counts)
+    added = ak.unflatten((jet_factors(pt, eta, rules, rng) - 1) * pt, counts)
     errors = []
     for axis, turn, truly in (("px", np.cos, truth.invisible_px), ("py", np.sin, truth.invisible_py)):
         missing = -ak.to_numpy(ak.sum(measured[axis], axis=1) + ak.sum(added * turn(jets.phi), axis=1))
