@@ -328,10 +328,14 @@ class JetResponse(_Section):
 
 
 class ResponseCard(_Section):
-    """A detector in numbers. Every section names its source."""
+    """A detector in numbers. Every section names its source.
+
+    ``published`` names the file of ``responses/published/`` that it is compared with, its own name if empty.
+    """
 
     name: str
     title: str
+    published: str = ""
     approximations: str
     tracker: Tracker
     hadron_calorimeter: Calorimeter

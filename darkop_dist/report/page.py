@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import jinja2
 
-from darkop_dist.errors import OutputError
 from darkop_dist.report.content import PageInput
 from darkop_dist.report.cutflow import cutflow_tables
 from darkop_dist.report.digits import measured, number, percent, plain, seconds
+from darkop_dist.report.directory import finished_directory
 from darkop_dist.report.gallery import Picture, write_pictures
 from darkop_dist.report.headline import headline_of
 
@@ -36,38 +34,11 @@ def write_page(page: PageInput, directory: Path, *, force: bool = False) -> Path
         OutputError: the directory exists and ``force`` is not given, its parent does not exist, or it cannot be
             written.
     """
-    if directory.exists() and not force:
-        raise OutputError(f"{directory}: exists already. Choose another directory or write with --force.")
-    if not directory.parent.is_dir():
-        raise OutputError(f"{directory}: the folder {directory.parent} does not exist. Make it first.")
-    try:
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror}). Choose another place.") from error
-    try:
+    with finished_directory(directory, force=force) as unfinished:
         (unfinished / "img").mkdir()
         pictures = write_pictures(page, unfinished / "img")
         (unfinished / "index.html").write_text(page_html(page, pictures), encoding="utf-8")
-        unfinished.chmod(0o755)
-        _put_in_place(unfinished, directory)
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror}). Choose another place.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return directory / "index.html"
-
-
-def _put_in_place(unfinished: Path, directory: Path) -> None:
-    if not directory.exists():
-        unfinished.rename(directory)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-old-", dir=directory.parent) as old:
-        moved = directory.rename(Path(old) / directory.name)
-        try:
-            unfinished.rename(directory)
-        except OSError:
-            moved.rename(directory)
-            raise
 
 
 def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:

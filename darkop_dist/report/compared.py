@@ -1,0 +1,121 @@
+"""What was measured here beside what others have published: one figure for a few curves, with their ratio below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
+
+from darkop_dist.report.content import PlotContext
+from darkop_dist.report.style import COLOURS, experiment_label, new_figure, plot_style
+
+CURVES_PER_FIGURE = 3
+MARKERS = ("o", "s", "^")
+
+
+@dataclass(frozen=True)
+class ComparedCurve:
+    """One curve.
+
+    Attributes:
+        label: which range.
+        source: where the published one stands.
+        tolerance: relative difference that counts as agreement.
+        x: where, shape (points,).
+        ours: what was measured here.
+        error: its statistical uncertainty.
+        published: what is published.
+        agrees: whether each point agrees.
+    """
+
+    label: str
+    source: str
+    tolerance: float
+    x: tuple[float, ...]
+    ours: tuple[float, ...]
+    error: tuple[float, ...]
+    published: tuple[float, ...]
+    agrees: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class ComparedQuantity:
+    """Curves of one quantity.
+
+    Attributes:
+        name: file name of its figures.
+        title: its name.
+        definition: how it was measured here.
+        x_label: with unit.
+        y_label: with unit.
+        scale: what numbers are multiplied by to have this unit, 100 for percent.
+        curves: the curves.
+    """
+
+    name: str
+    title: str
+    definition: str
+    x_label: str
+    y_label: str
+    scale: float
+    curves: tuple[ComparedCurve, ...]
+
+
+def compared_figures(quantity: ComparedQuantity, context: PlotContext) -> tuple[Figure, ...]:
+    """Draw the curves of a quantity, a few in each figure."""
+    chunks = [
+        quantity.curves[first : first + CURVES_PER_FIGURE]
+        for first in range(0, len(quantity.curves), CURVES_PER_FIGURE)
+    ]
+    return tuple(_figure(quantity, curves, context) for curves in chunks)
+
+
+def _figure(quantity: ComparedQuantity, curves: tuple[ComparedCurve, ...], context: PlotContext) -> Figure:
+    with plot_style(context):
+        figure = new_figure(7.2, 6.6)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        for curve, colour, marker in zip(curves, COLOURS[:2] + COLOURS[4:], MARKERS, strict=False):
+            x, ours, error, known = (np.asarray(v) for v in (curve.x, curve.ours, curve.error, curve.published))
+            points = {"fmt": marker, "color": colour, "markersize": 6, "capsize": 2}
+            upper.plot(
+                x, quantity.scale * known, color=colour, linewidth=1.6, marker="_" if len(x) > 1 else "D", markersize=9,
+                markerfacecolor="none", zorder=1,
+            )  # fmt: skip
+            upper.errorbar(x, quantity.scale * ours, quantity.scale * error, label=curve.label, **points)
+            lower.errorbar(x, ours / known, error / known, **points)
+        _arrange(upper, lower, quantity, curves)
+        experiment_label(upper, context)
+    return figure
+
+
+def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[ComparedCurve, ...]) -> None:
+    x = np.concatenate([curve.x for curve in curves])
+    tolerance = max(curve.tolerance for curve in curves)
+    lower.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", linewidth=0)
+    lower.axhline(1.0, color="#444444", linewidth=1.0)
+    if x.max() / max(x.min(), 1e-9) > 5:
+        lower.set_xscale("log")
+        lower.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(3, 0.6)))
+        lower.xaxis.set_minor_formatter(NullFormatter())
+        lower.set_xlim(x.min() / 1.3, x.max() * 1.3)
+    else:
+        lower.set_xlim(x.min() - 0.1 * np.ptp(x) - 1, x.max() + 0.1 * np.ptp(x) + 1)
+    values = np.concatenate([np.asarray(curve.ours + curve.published) for curve in curves]) * quantity.scale
+    if values.min() > 0 and values.max() / values.min() > 12:
+        upper.set_yscale("log")
+        upper.set_ylim(values.min() / 1.6, values.max() * 4)
+    else:
+        span = max(float(np.ptp(values)), 0.05 * float(values.max()))
+        upper.set_ylim(max(0.0, values.min() - 0.3 * span), values.max() + 0.75 * span)
+    ratios = np.concatenate([np.asarray(curve.ours) / np.asarray(curve.published) for curve in curves])
+    reach = 1.3 * max(2 * tolerance, float(np.abs(ratios - 1).max()))
+    lower.set_ylim(1 - reach, 1 + reach)
+    lower.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
+    lower.set_xlabel(quantity.x_label)
+    upper.set_ylabel(quantity.y_label)
+    lower.set_ylabel("ours / published", fontsize="small")
+    upper.plot([], [], color="#444444", linewidth=1.6, label="lines: published")
+    upper.legend(loc="upper right")
