@@ -34,9 +34,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO
 
+import platformdirs
+
 from darkop_dist.errors import InputFileError, OutputError
 
 LOCK = "lock"
+
+
+def cache_directory() -> Path:
+    """Where generated and unpacked files are kept: ``DARKOP_CACHE``, or the user's cache directory."""
+    return Path(os.environ.get("DARKOP_CACHE") or platformdirs.user_cache_dir("darkop-dist"))
 
 
 def version() -> str:

@@ -330,13 +330,15 @@ class JetResponse(_Section):
 class ResponseCard(_Section):
     """A detector in numbers. Every section names its source.
 
-    ``published`` names the file of ``responses/published/`` that it is compared with, its own name if empty.
+    ``published`` names the file of ``responses/published/`` that it is compared with, its own name if empty;
+    ``beam_spot_mm`` is the standard deviation of the luminous region along the beam.
     """
 
     name: str
     title: str
     published: str = ""
     approximations: str
+    beam_spot_mm: float = 35.0
     tracker: Tracker
     hadron_calorimeter: Calorimeter
     electromagnetic_calorimeter: Calorimeter

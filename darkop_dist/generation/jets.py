@@ -6,12 +6,18 @@ from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
+import numpy.typing as npt
 
+from darkop_dist.generation.card import JetResponse
 from darkop_dist.generation.clustering import cluster, constituent_columns
 from darkop_dist.generation.cones import largest_in_cone, nearest
+from darkop_dist.generation.jet_calibration import jet_factors
 from darkop_dist.generation.puppi import DENSITY_EDGES, density
-from darkop_dist.generation.response import ResponseCard, log_normal
+from darkop_dist.generation.response import ResponseCard
 from darkop_dist.generation.truth import Truth
+
+RAW_SHARE = 0.6
+"""Jets are looked for above this share of the threshold that holds after their calibration."""
 
 UNDERLYING_DENSITY = np.array([1.1, 1.7, 1.5, 1.4, 0.6])
 """GeV per area that jets without pile-up keep, in the regions of `puppi.DENSITY_EDGES`: the mean of `puppi.density` in
@@ -45,20 +51,41 @@ def measured_jets(
         card: the detector.
         rng: source of random numbers.
     """
-    found, constituents = cluster(particles, chosen=particles.primary, radius=card.jet.radius, pt_min=card.jet.pt_min)
+    rules, raw_pt_min = card.jet, RAW_SHARE * card.jet.pt_min
+    found, constituents = cluster(particles, chosen=particles.primary, radius=rules.radius, pt_min=raw_pt_min)
     columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, particles)}
     jets = ak.zip(columns)
     if truth.collisions is not None:
-        jets = without_density(jets, particles, radius=card.jet.radius)
+        jets = without_density(jets, particles, radius=rules.radius)
         jets, constituents = jets[jets.pt > 0], constituents[jets.pt > 0]
-    scaled, shift = smeared(jets, card, rng)
-    order = ak.argsort(scaled.pt, ascending=False)
-    order = order[scaled.pt[order] > card.jet.pt_min]
-    jets = scaled[order]
+    pt, eta = (ak.to_numpy(ak.flatten(jets[name])) for name in ("pt", "eta"))
+    jets, shift, order = rescaled(jets, jet_factors(pt, eta, rules, rng), rules, pt_min=rules.pt_min)
     flavour = hadron_flavour(jets, truth.heavy_hadrons, cone=card.btag.cone)
     jets = ak.with_field(jets, nearest(jets, generated, cone=card.jet.radius / 2), "genJetIdx")
     jets = ak.with_field(jets, flavour, "hadronFlavour")
     return Jets(ak.with_field(jets, btag(jets, flavour, card, rng), "btagDeepFlavB"), constituents[order], shift)
+
+
+def rescaled(
+    jets: ak.Array, factors: npt.NDArray[np.float64], rules: JetResponse, *, pt_min: float
+) -> tuple[ak.Array, ak.Array, ak.Array]:
+    """Jets with their energy times a factor, by falling pt; leptons and photons among the jets stay as they are.
+
+    Args:
+        jets: ``events * var * {pt, eta, phi, mass, E, muEF, ...}``.
+        factors: shape (jets,).
+        rules: of the card.
+        pt_min: jets below it, in GeV, are left out.
+
+    Returns:
+        The jets, the momentum that is added to the event, ``events * var * {px, py}``, and the places that the jets
+        had.
+    """
+    leptonic = ak.to_numpy(ak.flatten(jets.muEF + jets.chEmEF + jets.neEmEF)) > rules.leptonic_fraction
+    scaled, shift = scaled_by(jets, ak.unflatten(np.where(leptonic, 1.0, factors), ak.num(jets)))
+    order = ak.argsort(scaled.pt, ascending=False)
+    order = order[scaled.pt[order] > pt_min]
+    return scaled[order], shift[order], order
 
 
 def without_density(jets: ak.Array, particles: ak.Array, *, radius: float) -> ak.Array:
@@ -88,27 +115,11 @@ def generated_jets(truth: Truth, *, radius: float, pt_min: float, eta_max: float
     return jets[["pt", "eta", "phi", "mass"]]
 
 
-def smeared(jets: ak.Array, card: ResponseCard, rng: np.random.Generator) -> tuple[ak.Array, ak.Array]:
-    """Scale each jet by the card's extra resolution; leptons and photons among the jets stay as they are.
-
-    Returns:
-        The jets in their order, and the momentum that it adds, ``events * var * {px, py}``.
-    """
-    rules, counts = card.jet, ak.num(jets)
-    pt = ak.to_numpy(ak.flatten(jets.pt))
-    factor = log_normal(
-        np.hypot(rules.extra_stochastic / np.sqrt(pt), rules.extra_constant), rng.standard_normal(len(pt))
-    )
-    leptonic = ak.to_numpy(ak.flatten(jets.muEF + jets.chEmEF + jets.neEmEF))
-    factor[leptonic > rules.leptonic_fraction] = 1.0
-    return scaled_by(jets, ak.unflatten(factor, counts))
-
-
 def scaled_by(jets: ak.Array, factors: ak.Array) -> tuple[ak.Array, ak.Array]:
-    """Jets with pt, mass and energy times a factor, and the momentum that this adds."""
+    """Jets with pt, masses and energy times a factor, and the momentum that this adds."""
     added = (factors - 1) * jets.pt
     shift = ak.zip({"px": added * np.cos(jets.phi), "py": added * np.sin(jets.phi)})
-    fields = {name: jets[name] * (factors if name in {"pt", "mass", "E"} else 1) for name in jets.fields}
+    fields = {name: jets[name] * (factors if name in {"pt", "mass", "E", "msoftdrop"} else 1) for name in jets.fields}
     return ak.zip(fields), shift
 
 

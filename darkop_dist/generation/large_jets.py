@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
 from darkop_dist.generation.cones import nearest
-from darkop_dist.generation.jets import Jets, generated_jets, smeared
+from darkop_dist.generation.jet_calibration import calibrated, jet_factors
+from darkop_dist.generation.jets import RAW_SHARE, Jets, generated_jets, rescaled
 from darkop_dist.generation.response import ResponseCard
 from darkop_dist.generation.truth import Truth
 
@@ -43,16 +44,13 @@ def measured_large_jets(
     weighted = ak.zip(
         {**{axis: particles[axis] * particles.puppi for axis in ("px", "py", "pz", "E")}, "kind": particles.kind}
     )
-    found, constituents = cluster(weighted, chosen=particles.puppi > 0, radius=RADIUS, pt_min=PT_MIN_GEV)
+    found, constituents = cluster(weighted, chosen=particles.puppi > 0, radius=RADIUS, pt_min=RAW_SHARE * PT_MIN_GEV)
     structure = substructure(found, constituents, weighted)
     columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, weighted)}
-    scaled, shift = smeared(ak.zip(columns), card, rng)
-    factors = scaled.pt / found.pt
-    for name, values in structure.items():
-        scaled = ak.with_field(scaled, values * factors if name == "msoftdrop" else values, name)
-    order = ak.argsort(scaled.pt, ascending=False)
-    order = order[scaled.pt[order] > PT_MIN_GEV]
-    jets = scaled[order]
+    pt, eta = (ak.to_numpy(ak.flatten(found[name])) for name in ("pt", "eta"))
+    calibration = None if card.jet.large is None else card.jet.large.calibration
+    factors = jet_factors(pt, eta, card.jet, rng) if calibration is None else calibrated(pt, eta, calibration, rng)
+    jets, shift, order = rescaled(ak.zip(columns | structure), factors, card.jet, pt_min=PT_MIN_GEV)
     jets = ak.with_field(jets, nearest(jets, generated, cone=RADIUS / 2), "genJetAK8Idx")
     return Jets(jets, constituents[order], shift), generated
 

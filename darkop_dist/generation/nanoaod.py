@@ -128,8 +128,6 @@ class NanoAODFile:
         output: Path,
         variations: Mapping[str, str] = MappingProxyType({}),
         recipe: Mapping[str, Any] = MappingProxyType({}),
-        *,
-        candidates: bool = False,
     ) -> None:
         """Prepare.
 
@@ -137,9 +135,8 @@ class NanoAODFile:
             output: the file.
             variations: further columns of one number per event, with what they are.
             recipe: what the events are made with; kept in the object ``recipe`` as JSON.
-            candidates: the parts have the collections of PFNano.
         """
-        self._collections = {**COLLECTIONS, **(CANDIDATES if candidates else {})}
+        self._collections = dict(COLLECTIONS)
         self._output = output
         self._variations, self._recipe = dict(variations), dict(recipe)
         self._per_event = {**PER_EVENT, **dict.fromkeys(variations, "float32")}
@@ -150,9 +147,7 @@ class NanoAODFile:
 
     def __enter__(self) -> Self:
         self._file = uproot.recreate(self._temporary, compression=uproot.ZSTD(5))
-        collections = {name: _collection_type(columns) for name, columns in self._collections.items()}
-        types = {name: np.dtype(kind) for name, kind in self._per_event.items()}
-        self._tree = self._file.mktree("Events", {**types, **collections}, title="Events")
+        self._tree: Any = None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -163,7 +158,8 @@ class NanoAODFile:
     def add(self, part: Mapping[str, Any]) -> None:
         """Add a part: the columns of `reconstruct.reconstruct`; event numbers and luminosity blocks are given here.
 
-        The luminosity block is the part's number, counted from 1; event numbers count from 1 through the sample.
+        All parts have the collections of PFNano, or none. The luminosity block is the part's number, counted from 1;
+        event numbers count from 1 through the sample.
         """
         count = len(part["genWeight"])
         self._parts += 1
@@ -205,7 +201,16 @@ class NanoAODFile:
             self._temporary.unlink(missing_ok=True)
             raise OutputError(f"{self._output}: cannot be written ({error.strerror}). Check the directory.") from error
 
+    def _new_tree(self) -> Any:
+        if self._waiting and set(CANDIDATES) <= set(self._waiting[0]):
+            self._collections |= CANDIDATES
+        collections = {name: _collection_type(columns) for name, columns in self._collections.items()}
+        types = {name: np.dtype(kind) for name, kind in self._per_event.items()}
+        return self._file.mktree("Events", {**types, **collections}, title="Events")
+
     def _flush(self) -> None:
+        if self._tree is None:
+            self._tree = self._new_tree()
         if not self._waiting:
             return
         columns: dict[str, Any] = {

@@ -9,10 +9,12 @@ import numpy as np
 
 from darkop_dist.generation.lhe import variation_column
 from darkop_dist.generation.normalisation import PartNormalisation
+from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.plan import PartPlan
 from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.response import load_card
 from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.runs import cache_directory
 
 PYTHIA_SEEDS = 900_000_000
 
@@ -38,8 +40,12 @@ def make_part(plan: PartPlan) -> Part:
         InputValueError: the parameters describe no particle.
     """
     _, for_response = _seeds(plan)
-    truth = generate_truth(request_of(plan))
-    columns = reconstruct(truth, load_card(plan.measurement.response), np.random.default_rng(for_response))
+    measurement, rng = plan.measurement, np.random.default_rng(for_response)
+    card, truth = load_card(measurement.response), generate_truth(request_of(plan))
+    if measurement.pileup is not None:
+        pool = load_pool(measurement.pileup.pool_events, cache_directory())
+        truth = overlay(truth, measurement.pileup, pool, beam_spot_mm=card.beam_spot_mm, rng=rng)
+    columns = reconstruct(truth, card, rng, candidates=measurement.candidates)
     columns |= {variation_column(name): values for name, values in truth.variations.items()}
     normalisation = PartNormalisation(
         events=len(truth.weights),

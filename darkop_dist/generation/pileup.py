@@ -8,6 +8,7 @@ import os
 import tomllib
 import uuid
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,7 @@ class Pool:
     offsets: npt.NDArray[np.int64]
 
 
+@lru_cache(maxsize=1)
 def load_pool(events: int, cache: Path) -> Pool:
     """The pool of minimum-bias events, from the cache or generated into it.
 

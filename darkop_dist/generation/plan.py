@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.lhe import LheFile, LheRange, opened_events
+from darkop_dist.generation.pileup import PileupProfile
 from darkop_dist.generation.process import load_process, pythia_lines
 
 EVENTS_PER_PART = 500
@@ -21,9 +22,13 @@ class Measurement:
 
     Attributes:
         response: name of the response card.
+        pileup: how many further collisions a crossing has; None for none.
+        candidates: the file also has the measured particles themselves, as in PFNano.
     """
 
     response: str = "simple"
+    pileup: PileupProfile | None = None
+    candidates: bool = False
 
 
 SIMPLE = Measurement()

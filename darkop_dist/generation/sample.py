@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from darkop_dist.errors import MissingExtraError
 from darkop_dist.generation.lhe import read_lhe, variation_column
+from darkop_dist.generation.pileup import load_pool
 from darkop_dist.generation.plan import SIMPLE, Measurement, PartPlan, complete_plans, plan_parts, plan_shower
 from darkop_dist.generation.record import GeneratedSample, recipe_of
+from darkop_dist.runs import cache_directory
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part
@@ -145,6 +147,8 @@ def _written(
     from darkop_dist.generation.normalisation import combine
 
     require_writable(output, overwrite=overwrite)
+    if (pileup := plans[0].measurement.pileup) is not None:
+        load_pool(pileup.pool_events, cache_directory())  # once, before workers that share the cache ask for it
     recipe = recipe_of(plans, seed)
     normalisations, done = [], 0
     with make_parts(plans) as parts, NanoAODFile(output, variations, recipe) as file:

@@ -14,9 +14,8 @@ from darkop_dist.config import DatasetRecord, is_file_entry
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.read import inspect_file, open_events
 from darkop_dist.generation.materialise import materialise
-from darkop_dist.runs import RunDirectory
+from darkop_dist.runs import RunDirectory, cache_directory
 from darkop_dist.stages.pipeline import Request, run_search
-from darkop_dist.stages.search import cache_directory
 
 
 def load_opendata(name: str | Path, *, max_events: int | None = None, catalogue: Sequence[str | Path] = ()) -> ak.Array:

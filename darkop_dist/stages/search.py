@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import platformdirs
 from pydantic import BaseModel
 
 from darkop_dist.catalogue.files import resolve_files
@@ -31,6 +30,7 @@ from darkop_dist.config import (
 from darkop_dist.errors import DocumentError, InputFileError, UnknownNameError, nearest_names
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import materialise
+from darkop_dist.runs import cache_directory
 from darkop_dist.stages.generation import kept_parts
 
 Say = Callable[[str], None]
@@ -61,13 +61,6 @@ class Search:
     def records(self) -> tuple[DatasetRecord, ...]:
         """The records of all datasets."""
         return tuple(dataset.record for dataset in self.datasets)
-
-
-def cache_directory() -> Path:
-    """Where generated and unpacked files are kept: ``DARKOP_CACHE``, or the user's cache directory."""
-    import os
-
-    return Path(os.environ.get("DARKOP_CACHE") or platformdirs.user_cache_dir("darkop-dist"))
 
 
 def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda _: None) -> Search:

@@ -12,6 +12,7 @@ from darkop_dist.config import DatasetRecord, check_datasets, check_parameters, 
 from darkop_dist.errors import DarkopError, UserError
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import is_materialised, materialise
+from darkop_dist.runs import cache_directory
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.stages.preflight.access import check_access
 from darkop_dist.stages.preflight.finding import Finding, failure, in_bytes, in_time
@@ -30,7 +31,6 @@ from darkop_dist.stages.preflight.workers import Asked, ask_workers
 from darkop_dist.stages.search import (
     Say,
     Search,
-    cache_directory,
     check_signal_region,
     files_of,
     find_records,
