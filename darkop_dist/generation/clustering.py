@@ -43,7 +43,7 @@ def cluster(
     jets = sequence.inclusive_jets(min_pt=pt_min)
     order = ak.argsort(np.hypot(jets.px, jets.py), ascending=False)
     constituents = sequence.constituent_index(min_pt=pt_min)[order]
-    return polar(jets[order]), _numbered(constituents, ak.local_index(particles)[chosen])
+    return polar(jets[order]), _numbered(constituents, ak.local_index(particles, axis=1)[chosen])
 
 
 def _numbered(constituents: ak.Array, places: ak.Array) -> ak.Array:

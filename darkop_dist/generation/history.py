@@ -1,7 +1,8 @@
 """The generator's history of an event as NanoAOD keeps it: ``GenPart`` with mothers and status flags.
 
-Kept are the hard process, the first and last copies of heavy and new particles, prompt leptons, energetic prompt
-photons, taus, the last copies of bottom and charm hadrons, and all hadrons of a dark sector.
+Kept are the hard process, the first and last copies of heavy and new particles and of prompt leptons, taus, electrons and
+muons from hadrons above 1 GeV, prompt photons above 10 GeV, the last copies of bottom and charm hadrons above 5 GeV, and
+all hadrons of a dark sector.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ HEAVY_IDS = (6, 23, 24, 25, *range(32, 38), *range(51, 61))
 NEW_IDS = 1_000_000
 NUCLEI = 1_000_000_000
 INTERNAL_IDS = range(9_902_000, 9_950_000)
-LEPTONS, TAU, MUON, PHOTON = range(11, 17), 15, 13, 22
-PHOTON_PT_MIN_GEV = 10.0
+LEPTONS, ELECTRON, MUON, TAU, PHOTON = range(11, 17), 11, 13, 15, 22
+PHOTON_PT_MIN_GEV, LEPTON_PT_MIN_GEV = 10.0, 1.0
 HADRON_PT_MIN_GEV = 5.0
 INCOMING = -21
 MM_TO_CM = 0.1
@@ -160,9 +161,10 @@ def _kept(kind: Ints, status: Ints, pt: npt.NDArray[np.float64], heavy: Ints, fa
     new = np.isin(absolute, HEAVY_IDS) | ((absolute > NEW_IDS) & (absolute < NUCLEI))
     new &= ~np.isin(absolute, INTERNAL_IDS)  # diffractive systems and coloured onia
     lepton = np.isin(absolute, LEPTONS) & (facts["isPrompt"] | facts["isPromptTauDecayProduct"] | (absolute == TAU))
+    soft = ((absolute == ELECTRON) | (absolute == MUON)) & (status > 0) & (pt > LEPTON_PT_MIN_GEV)
     photon = (kind == PHOTON) & (status > 0) & (pt > PHOTON_PT_MIN_GEV) & facts["isPrompt"]
     hadron = (heavy > 0) & facts["isLastCopy"] & (pt > HADRON_PT_MIN_GEV)
-    return np.asarray(facts["isHardProcess"] | ((new | lepton) & end) | photon | hadron)
+    return np.asarray(facts["isHardProcess"] | ((new | lepton) & end) | soft | photon | hadron)
 
 
 def _nearest(chosen: Ints, mother: Ints, kept: Flags) -> Ints:

@@ -54,7 +54,7 @@ def _nearest_of(objects: ak.Array, others: ak.Array, chosen: ak.Array, *, cone: 
 
 def _members(jets: ak.Array, jet_index: ak.Array) -> tuple[ak.Array, ak.Array]:
     """Indices of the first and second object whose nearest jet is each jet."""
-    belongs = ak.local_index(jets)[:, :, np.newaxis] == jet_index[:, np.newaxis, :]
+    belongs = ak.local_index(jets, axis=1)[:, :, np.newaxis] == jet_index[:, np.newaxis, :]
     objects = ak.local_index(belongs, axis=2)[belongs]
     padded = ak.fill_none(ak.pad_none(objects, 2, axis=2, clip=True), -1)
     return padded[:, :, 0], padded[:, :, 1]

