@@ -17,8 +17,9 @@ import awkward as ak
 import numpy as np
 
 from darkop_dist.generation.card import Floats, load_card
+from darkop_dist.generation.clustering import cluster
+from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import MatchedJets, jet_factors
-from darkop_dist.generation.jets import cluster, nearest
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
 
