@@ -30,7 +30,7 @@ CORE_SPREAD = 0.8796
 
 PT_NODES = (15.0, 20.0, 30.0, 45.0, 70.0, 110.0, 170.0, 260.0, 400.0, 650.0, 1000.0, 1600.0)
 LARGE_PT_NODES = (170.0, 220.0, 300.0, 400.0, 650.0, 1000.0, 1600.0)
-MIN_ENTRIES = 60
+MIN_ENTRIES, FIT_ENTRIES = 60, 200
 ROUNDS = 4
 SMALLEST_FACTOR = 0.05
 
@@ -179,7 +179,7 @@ def _responses(jets: MatchedJets, nodes: tuple[float, ...], edges: Floats) -> Fl
     found, at = [], []
     for low, high in pairwise(edges):
         chosen = (jets.pt >= low) & (jets.pt < high)
-        if chosen.sum() >= MIN_ENTRIES:
+        if chosen.sum() >= FIT_ENTRIES:
             ratio = core_of(jets.measured[chosen] / jets.pt[chosen]).mean
             found.append(ratio)
             at.append(np.log(ratio * np.exp(np.log(jets.pt[chosen]).mean())))
@@ -194,7 +194,7 @@ def _missing_variance(jets: MatchedJets, factor: Floats, published: JetResolutio
     for row, (inner, outer) in enumerate(pairwise(bins)):
         for column, (low, high) in enumerate(pairwise(edges)):
             chosen = (np.abs(jets.eta) >= inner) & (np.abs(jets.eta) < outer) & (jets.pt >= low) & (jets.pt < high)
-            if chosen.sum() >= MIN_ENTRIES:
+            if chosen.sum() >= FIT_ENTRIES:
                 core = core_of(ratio[chosen])
                 missing[row, column] = np.mean(goal[chosen] ** 2) - (core.sigma / core.mean) ** 2
             elif column:
