@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darkop_dist.cli.console import OUT
+from darkop_dist.cli.validation import validate_card
 from darkop_dist.errors import InputFileError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ Settings = Mapping[str, float | int | str]
 
 def generate(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(help="Name of the process, or a file .lhe or .lhe.gz; 'list' shows all.", metavar="PROCESS"),
-    ],
+    ] = None,
     events: Annotated[
         int | None, typer.Option(help="Number of events; 1000 by default, of a file all.", show_default=False)
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write, ending in .root.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write, ending in .root; with --validate a directory.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value that replaces a parameter; may be repeated.")
@@ -51,6 +54,10 @@ def generate(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file, and what is left of a run.")
     ] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Set a response card beside published numbers, in a page.")
+    ] = False,
+    response: Annotated[str, typer.Option(help="With --validate: the response card.")] = "cms",
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
@@ -58,6 +65,11 @@ def generate(
     from darkop_dist.generation.record import left_out, write_record
     from darkop_dist.stages.generation import execution_settings
 
+    if validate:
+        validate_card(response, output, events=events, seed=seed, workers=workers, force=force)
+        return
+    if name is None:
+        raise typer.BadParameter("Name a process or a file, or use --validate.", param_hint="PROCESS")
     if name == "list":
         for process in list_processes():
             OUT.print(f"{process.name}: {process.title}", markup=False)

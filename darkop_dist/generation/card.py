@@ -288,7 +288,7 @@ class JetCalibration(_Section):
     Attributes:
         source: what it was fitted to, and the command.
         response: mean of measured over generated pt, in measured pt; a jet is divided by it.
-        extra: sigma of the log-normal factor that widens corrected jets to the published resolution, in corrected pt.
+        extra: sigma of the Gaussian factor that widens corrected jets to the published resolution, in corrected pt.
     """
 
     source: str

@@ -1,7 +1,7 @@
 """The calibration of jets: mean response 1, and the resolution that the collaboration has published.
 
 Jets of measured particles are too good: what a card leaves out (see its ``approximations``) is missing in them, and a
-little of their momentum is lost. So a jet is divided by its mean response and multiplied by a log-normal factor. Both
+little of their momentum is lost. So a jet is divided by its mean response and multiplied by a Gaussian factor. Both
 tables of a card come from QCD dijets without pile-up::
 
     python -m darkop_dist.generation.jet_calibration cms --events 40000 --workers 2
@@ -21,7 +21,6 @@ import numpy as np
 
 from darkop_dist.generation.card import Floats, JetCalibration, JetResponse, Table, load_card
 from darkop_dist.generation.published import JetResolution, load_published
-from darkop_dist.generation.response import log_normal
 
 CORE = 2.0
 """Half width of the core of a distribution in standard deviations."""
@@ -31,8 +30,9 @@ CORE_SPREAD = 0.8796
 
 PT_NODES = (15.0, 20.0, 30.0, 45.0, 70.0, 110.0, 170.0, 260.0, 400.0, 650.0, 1000.0, 1600.0)
 LARGE_PT_NODES = (170.0, 220.0, 300.0, 400.0, 650.0, 1000.0, 1600.0)
-MIN_ENTRIES = 60
+MIN_ENTRIES, FIT_ENTRIES = 60, 200
 ROUNDS = 4
+SMALLEST_FACTOR = 0.05
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,12 @@ def jet_factors(pt: Floats, eta: Floats, rules: JetResponse, rng: np.random.Gene
     if rules.calibration is not None:
         return calibrated(pt, eta, rules.calibration, rng)
     sigma = np.hypot(rules.extra_stochastic / np.sqrt(np.maximum(pt, 1e-9)), rules.extra_constant)
-    return log_normal(sigma, rng.standard_normal(len(pt)))
+    return _smearing(sigma, rng)
+
+
+def _smearing(sigma: Floats, rng: np.random.Generator) -> Floats:
+    """Gaussian factors around 1, as the experiments smear simulated jets; what would be negative is nearly lost."""
+    return np.asarray(np.maximum(1 + sigma * rng.standard_normal(len(sigma)), SMALLEST_FACTOR))
 
 
 def calibrated(pt: Floats, eta: Floats, calibration: JetCalibration, rng: np.random.Generator) -> Floats:
@@ -121,7 +126,7 @@ def calibrated(pt: Floats, eta: Floats, calibration: JetCalibration, rng: np.ran
         rng: source of the noise, one number for each jet.
     """
     scale = 1 / calibration.response.at(pt, eta)
-    return np.asarray(scale * log_normal(calibration.extra.at(pt * scale, eta), rng.standard_normal(len(pt))))
+    return np.asarray(scale * _smearing(calibration.extra.at(pt * scale, eta), rng))
 
 
 def fit_calibration(
@@ -174,7 +179,7 @@ def _responses(jets: MatchedJets, nodes: tuple[float, ...], edges: Floats) -> Fl
     found, at = [], []
     for low, high in pairwise(edges):
         chosen = (jets.pt >= low) & (jets.pt < high)
-        if chosen.sum() >= MIN_ENTRIES:
+        if chosen.sum() >= FIT_ENTRIES:
             ratio = core_of(jets.measured[chosen] / jets.pt[chosen]).mean
             found.append(ratio)
             at.append(np.log(ratio * np.exp(np.log(jets.pt[chosen]).mean())))
@@ -189,7 +194,7 @@ def _missing_variance(jets: MatchedJets, factor: Floats, published: JetResolutio
     for row, (inner, outer) in enumerate(pairwise(bins)):
         for column, (low, high) in enumerate(pairwise(edges)):
             chosen = (np.abs(jets.eta) >= inner) & (np.abs(jets.eta) < outer) & (jets.pt >= low) & (jets.pt < high)
-            if chosen.sum() >= MIN_ENTRIES:
+            if chosen.sum() >= FIT_ENTRIES:
                 core = core_of(ratio[chosen])
                 missing[row, column] = np.mean(goal[chosen] ** 2) - (core.sigma / core.mean) ** 2
             elif column:

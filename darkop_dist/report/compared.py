@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from darkop_dist.report.content import PlotContext
 from darkop_dist.report.style import COLOURS, experiment_label, new_figure, plot_style
@@ -98,14 +99,14 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
     lower.axhline(1.0, color="#444444", linewidth=1.0)
     if x.max() / max(x.min(), 1e-9) > 5:
         lower.set_xscale("log")
-        lower.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(3, 0.6)))
-        lower.xaxis.set_minor_formatter(NullFormatter())
+        _plain_numbers(lower.xaxis, x)
         lower.set_xlim(x.min() / 1.3, x.max() * 1.3)
     else:
         lower.set_xlim(x.min() - 0.1 * np.ptp(x) - 1, x.max() + 0.1 * np.ptp(x) + 1)
     values = np.concatenate([np.asarray(curve.ours + curve.published) for curve in curves]) * quantity.scale
     if values.min() > 0 and values.max() / values.min() > 12:
         upper.set_yscale("log")
+        _plain_numbers(upper.yaxis, values)
         upper.set_ylim(values.min() / 1.6, values.max() * 4)
     else:
         span = max(float(np.ptp(values)), 0.05 * float(values.max()))
@@ -114,8 +115,22 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
     reach = 1.3 * max(2 * tolerance, float(np.abs(ratios - 1).max()))
     lower.set_ylim(1 - reach, 1 + reach)
     lower.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
-    lower.set_xlabel(quantity.x_label)
-    upper.set_ylabel(quantity.y_label)
+    lower.set_xlabel(_with_indices(quantity.x_label))
+    upper.set_ylabel(_with_indices(quantity.y_label))
     lower.set_ylabel("ours / published", fontsize="small")
     upper.plot([], [], color="#444444", linewidth=1.6, label="lines: published")
     upper.legend(loc="upper right")
+
+
+def _plain_numbers(axis: Any, values: npt.NDArray[np.float64]) -> None:
+    """1, 10, 100 on a logarithmic axis, with 2 and 5 between them where there is room."""
+    decades = np.log10(values.max() / values.min())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _with_indices(label: str) -> str:
+    for plain, drawn in (("pT", "$p_{T}$"), ("ET", "$E_{T}$"), ("d0", "$d_{0}$"), ("dz", "$d_{z}$")):
+        label = label.replace(plain, drawn)
+    return label

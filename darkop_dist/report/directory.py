@@ -11,6 +11,18 @@ from pathlib import Path
 from darkop_dist.errors import OutputError
 
 
+def require_free(directory: Path, *, force: bool = False) -> None:
+    """Check that a directory can be made, before work is spent on what belongs into it.
+
+    Raises:
+        OutputError: the directory exists and ``force`` is not given, or its parent does not exist.
+    """
+    if directory.exists() and not force:
+        raise OutputError(f"{directory}: exists already. Choose another directory or write with --force.")
+    if not directory.parent.is_dir():
+        raise OutputError(f"{directory}: the folder {directory.parent} does not exist. Make it first.")
+
+
 @contextmanager
 def finished_directory(directory: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a directory to write into, which takes its place when nothing has failed.
@@ -23,10 +35,7 @@ def finished_directory(directory: Path, *, force: bool = False) -> Iterator[Path
         OutputError: the directory exists and ``force`` is not given, its parent does not exist, or it cannot be
             written.
     """
-    if directory.exists() and not force:
-        raise OutputError(f"{directory}: exists already. Choose another directory or write with --force.")
-    if not directory.parent.is_dir():
-        raise OutputError(f"{directory}: the folder {directory.parent} does not exist. Make it first.")
+    require_free(directory, force=force)
     try:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     except OSError as error:

@@ -13,6 +13,7 @@ from darkop_dist.errors import InputValueError
 from darkop_dist.generation.card import card_file, load_card
 from darkop_dist.generation.validation import QUANTITIES, Comparison, validate
 from darkop_dist.report.compared import ComparedCurve, ComparedQuantity
+from darkop_dist.report.directory import require_free
 from darkop_dist.report.validation_page import ValidationPage, write_validation
 from darkop_dist.runs import version
 
@@ -47,6 +48,7 @@ def write_validation_page(
         if value < least:
             raise InputValueError(name, f"{value} is below {least}", f"Use {least} or more.")
     card = load_card(card_name)
+    require_free(output_dir, force=force)
     found = validate(card_name, events=events, seed=seed, workers=workers)
     page = ValidationPage(
         title=f"Response of {card.title}",

@@ -4,14 +4,13 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from darkop_dist.errors import UnknownNameError
+from darkop_dist.generation.card import ResponseCard, load_card
 from darkop_dist.generation.response import (
     CHARGED_HADRON,
     ELECTRON,
     MUON,
     NEUTRAL_HADRON,
     PHOTON,
-    load_card,
     log_normal,
     measure,
 )
@@ -84,6 +83,107 @@ def test_smearing_keeps_the_mean_however_wide() -> None:
     assert factors.std() == pytest.approx(0.8, rel=0.02)
 
 
-def test_an_unknown_card_is_named() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown response card 'simpel'\. Did you mean simple\?"):
-        load_card("simpel")
+def one(card: str, seed: int = 5, **columns: object) -> ak.Array:
+    """One event of particles, measured; what is not given is that of photons from the hard collision."""
+    size = len(np.atleast_1d(columns["px"]))
+    given = {"py": 0.0, "pz": 0.0, "id": 22, "charge": 0.0, "x": 0.0, "y": 0.0, "z": 0.0, "vertex": 0} | columns
+    flat = {name: np.broadcast_to(np.asarray(value), (size,)) for name, value in given.items()}
+    flat.setdefault("E", np.sqrt(flat["px"] ** 2 + flat["py"] ** 2 + flat["pz"] ** 2))
+    event = ak.zip({name: ak.unflatten(values, size) for name, values in flat.items()})
+    return measure(event, load_card(card), np.random.default_rng(seed))[0]
+
+
+def exact(card: ResponseCard) -> ResponseCard:
+    """The card without any error of the calorimeters."""
+    change: dict[str, object] = {}
+    for name in ("hadron_calorimeter", "electromagnetic_calorimeter"):
+        part = getattr(card, name)
+        nothing = (0.0,) * len(part.constant)
+        cells = part.cells.model_copy(update={"position": 0.0})
+        change[name] = part.model_copy(
+            update={"stochastic": nothing, "noise": nothing, "constant": nothing, "cells": cells}
+        )
+    return card.model_copy(update=change)
+
+
+@pytest.mark.parametrize("name", ["cms", "atlas"])
+def test_cells_keep_energy_and_momentum(name: str) -> None:
+    """Thousands of photons in few cells: sums stay, and each cell has one candidate."""
+    rng = np.random.default_rng(2)
+    counts = np.array([3000, 0, 2000])
+    size = int(counts.sum())
+    pt, eta, phi = rng.uniform(1, 5, size), rng.uniform(-2.9, 2.9, size), rng.uniform(-np.pi, np.pi, size)
+    flat = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta), "E": pt * np.cosh(eta)}
+    flat |= {"id": np.full(size, 22), "charge": np.zeros(size)}
+    particles = ak.zip({key: ak.unflatten(values, counts) for key, values in flat.items()})
+    card = exact(load_card(name))
+    found = measure(particles, card, rng)
+    assert len(found) == 3
+    assert ak.num(found)[1] == 0
+    assert 0 < ak.sum(ak.num(found)) < size
+    for axis in ("px", "py", "pz", "E"):
+        assert ak.to_list(ak.sum(found[axis], axis=1)) == pytest.approx(ak.to_list(ak.sum(particles[axis], axis=1)))
+    assert ak.all(found.vertex == -1)
+
+
+def test_photons_of_one_cell_are_one_candidate_and_of_two_events_are_not() -> None:
+    near = 50 * np.array([1.0, 1.0])
+    assert len(one("cms", px=near, pz=near * np.sinh([0.010, 0.012]))) == 1
+    assert len(one("cms", px=near, pz=near * np.sinh([0.010, 0.030]))) == 2
+    two = ak.zip({name: ak.Array([[value], [value]]) for name, value in {"px": 9.0, "py": 0.0, "pz": 0.1}.items()})
+    two = ak.with_field(ak.with_field(ak.with_field(two, 9.1, "E"), 22, "id"), 0.0, "charge")
+    assert ak.to_list(ak.num(measure(two, load_card("cms"), np.random.default_rng(1)))) == [1, 1]
+
+
+def test_impact_parameters_are_those_of_straight_lines() -> None:
+    """A muon along x from (20, 3, 5) mm: d0 = y, dz = z - 20 sinh(eta), in cm, within five standard deviations."""
+    found = one(
+        "cms", px=np.full(400, 40.0), pz=np.full(400, 40 * np.sinh(0.5)), id=13, charge=-1.0, x=20.0, y=3.0, z=5.0,
+        vertex=4,
+    )  # fmt: skip
+    assert len(found) > 300
+    assert ak.all(found.vertex == 4)
+    assert 0 < found.d0_error[0] < 0.002
+    assert ak.to_numpy(found.d0 - 0.3) == pytest.approx(0, abs=5 * found.d0_error[0])
+    assert ak.to_numpy(found.dz - (0.5 - 2 * np.sinh(0.5))) == pytest.approx(0, abs=5 * found.dz_error[0])
+    assert float(np.std(found.d0)) == pytest.approx(found.d0_error[0], rel=0.2)
+
+
+def test_the_sign_of_d0_is_that_of_nanoaod() -> None:
+    """NanoAOD has dxy = (-x py + y px) / pt: a muon along y from x = 1 mm has d0 = -0.1 cm."""
+    found = one("cms", px=np.zeros(100), py=np.full(100, 40.0), id=13, charge=-1.0, x=1.0)
+    assert float(np.mean(found.d0)) == pytest.approx(-0.1, abs=0.001)
+
+
+def test_neutral_candidates_have_no_vertex_and_no_impact_parameter() -> None:
+    found = one("cms", px=np.full(50, 30.0), pz=np.linspace(-40, 40, 50), id=22, x=1.0, z=30.0, vertex=7)
+    assert len(found) > 10
+    for name in ("d0", "dz", "d0_error", "dz_error", "charge"):
+        assert ak.all(found[name] == 0)
+    assert ak.all(found.vertex == -1)
+
+
+def test_a_displaced_photon_points_from_the_hard_collision_to_where_it_arrives() -> None:
+    """Along x from z = 400 mm to the crystals at r = 1290 mm: seen at tan(lambda) = 400 / 1290 with all its energy."""
+    found = one("cms", px=np.full(1, 200.0), z=400.0)
+    assert float(found.pz[0] / np.hypot(found.px[0], found.py[0])) == pytest.approx(400 / 1290, abs=0.01)
+    assert float(found.E[0]) == pytest.approx(200, rel=0.06)
+
+
+@pytest.mark.parametrize(("x", "z"), [(3000.0, 0.0), (0.0, 6000.0)])
+def test_what_decays_behind_the_calorimeters_is_not_seen(x: float, z: float) -> None:
+    assert len(one("cms", px=np.full(20, 100.0), id=130, x=x, z=z)) == 0
+
+
+def test_displaced_tracks_are_lost_as_the_card_says() -> None:
+    """Half of the pions that are produced 300 mm from the beam; within four binomial standard deviations."""
+    size = 20_000
+    event = one("cms", px=np.full(size, 5.0), pz=0.1, id=211, charge=1.0, x=300.0)
+    rate = 0.94 * 0.5
+    expected = pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / size))
+    assert float(ak.sum(event.kind == CHARGED_HADRON)) / size == expected
+
+
+def test_tracks_come_before_neutral_candidates_of_their_event() -> None:
+    found = one("cms", px=np.array([20.0, 20.0, 20.0]), py=np.array([1.0, 5.0, 9.0]), id=[22, 13, 22], charge=[0, 1, 0])
+    assert ak.to_list(found.kind) == [MUON, PHOTON, PHOTON]
