@@ -20,7 +20,8 @@ from darkop_dist.cli import main
 from darkop_dist.config import Execution
 from darkop_dist.errors import InputFileError, InputValueError, RunError
 from darkop_dist.generation import plan
-from darkop_dist.generation.lhe import LheWeight, read_lhe
+from darkop_dist.generation.lhe import LheWeight, read_lhe, write_events
+from darkop_dist.generation.packing import part_key
 from darkop_dist.generation.sample import shower
 from darkop_dist.stages.generation import kept_parts
 
@@ -262,3 +263,52 @@ def test_the_command(
     assert not ended.value.code
     assert "20 events" in " ".join(capsys.readouterr().out.split())
     assert uproot.open(target)["Events"].num_entries == 20
+
+
+def test_a_part_brings_its_text_and_the_file_is_read_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A worker need not see the file; a compressed one is never read from its beginning again."""
+    monkeypatch.setattr(plan, "EVENTS_PER_PART", 50)
+    plans = plan.plan_shower(read_lhe(file), None, seed=5, lines=NO_MPI)
+    rewound: list[object] = []
+    monkeypatch.setattr(gzip.GzipFile, "rewind", rewound.append)
+    with plan.complete_plans(plans) as complete:
+        whole = [complete(part) for part in plans]
+    assert not rewound
+    assert [part.lhe.text.count(b"<event>") - 1 for part in whole if part.lhe] == [50, 50, 20]  # one is in the header
+    monkeypatch.undo()
+    here = write_events(plans[1].lhe, tmp_path / "here.lhe")
+    file.unlink()
+    there = write_events(whole[1].lhe, tmp_path / "there.lhe")
+    assert (tmp_path / "here.lhe").read_bytes() == (tmp_path / "there.lhe").read_bytes()
+    assert here.variations.tobytes() == there.variations.tobytes()
+
+
+def test_a_part_of_the_same_events_has_the_same_key_wherever_the_file_is(text: str, tmp_path: Path) -> None:
+    keys = []
+    for folder, content in (("a", text), ("b", text), ("c", text.replace("0.118", "0.119", 1))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "z.lhe").write_text(content)
+        plans = plan.plan_shower(read_lhe(tmp_path / folder / "z.lhe"), None, seed=5)
+        with plan.complete_plans(plans) as complete:
+            keys.append(part_key(complete(plans[0])))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_file_that_changes_meanwhile_is_refused(plain: Path) -> None:
+    plans = plan.plan_shower(read_lhe(plain), None, seed=5)
+    plain.write_text(plain.read_text()[:-400])
+    with (
+        pytest.raises(InputFileError, match="has changed since it was looked at"),
+        plan.complete_plans(plans) as complete,
+    ):
+        complete(plans[0])
+
+
+def test_an_event_without_an_end_is_refused(plain: Path) -> None:
+    text = plain.read_text()
+    last = text.rindex("</event>")
+    plain.write_text(text[:last] + text[last + len("</event>") :])
+    with pytest.raises(InputFileError, match=f"event {EVENTS} has no </event>"):
+        read_lhe(plain)
