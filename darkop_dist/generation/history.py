@@ -1,8 +1,8 @@
 """The generator's history of an event as NanoAOD keeps it: ``GenPart`` with mothers and status flags.
 
-Kept are the hard process, the first and last copies of heavy and new particles and of prompt leptons, taus, electrons and
-muons from hadrons above 1 GeV, prompt photons above 10 GeV, the last copies of bottom and charm hadrons above 5 GeV, and
-all hadrons of a dark sector.
+Kept are the hard process, the first and last copies of heavy and new particles and of prompt leptons, taus, electrons
+and muons from hadrons above 1 GeV, prompt photons above 10 GeV, the last copies of bottom and charm hadrons above
+5 GeV, and all hadrons of a dark sector.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _soft_drop_mass(particles: list[Momentum]) -> float:
     trees: list[Any] = [(p, None) for p in particles]
     while len(trees) > 1:
         pairs = itertools.combinations(range(len(trees)), 2)
-        i, j = min(pairs, key=lambda pair: _distance(trees[pair[0]][0], trees[pair[1]][0]))  # noqa: B023 - used at once
+        i, j = min(pairs, key=lambda pair: _distance(trees[pair[0]][0], trees[pair[1]][0]))
         merged = tuple(np.add(trees[i][0], trees[j][0]).tolist())
         trees = [tree for k, tree in enumerate(trees) if k not in {i, j}] + [(merged, (trees[i], trees[j]))]
     node = trees[0]
