@@ -52,7 +52,8 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
         "GenMET_phi": np.arctan2(truth.invisible_py, truth.invisible_px),
         "Pileup_nTrueInt": none if truth.mean_collisions is None else truth.mean_collisions,
         "Pileup_nPU": collisions,
-        "PV_npvs": reconstructed_vertices(particles),
+        **dict.fromkeys(("PV_x", "PV_y", "PV_z"), none),  # the hard collision is the origin
+        **dict.fromkeys(("PV_npvs", "PV_npvsGood"), reconstructed_vertices(particles)),
         "fixedGridRhoFastjetAll": density(particles, WHOLE_DETECTOR)[:, 0],
         "GenPart": truth.history,
         "Jet": jets.columns,

@@ -11,6 +11,9 @@ import pytest
 pytest.importorskip("pythia8mc", reason="the extra 'generation' is not installed")
 
 from darkop_dist.generation import GeneratedSample, generate
+from darkop_dist.generation.pileup import load_pool
+
+POOL_EVENTS = 100
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,14 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GeneratedSamp
 @pytest.fixture(scope="session")
 def z_file(samples: dict[str, GeneratedSample]) -> Path:
     return samples["z-nunu-jets"].file
+
+
+@pytest.fixture(scope="session")
+def pool_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with a pool of `POOL_EVENTS` minimum-bias events; Pythia takes seconds to start for them."""
+    cache = tmp_path_factory.mktemp("pool")
+    load_pool(POOL_EVENTS, cache)
+    return cache
 
 
 @pytest.fixture(scope="session")
