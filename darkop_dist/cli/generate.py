@@ -14,7 +14,7 @@ from darkop_dist.errors import InputFileError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from darkop_dist.config import Execution
-    from darkop_dist.generation.plan import PartPlan
+    from darkop_dist.generation.plan import Measurement, PartPlan
     from darkop_dist.generation.record import GeneratedSample
     from darkop_dist.generation.sample import PartMaker
 
@@ -40,6 +40,14 @@ def generate(
     shower: Annotated[
         Path | None, typer.Option(help="Of an LHE file: Pythia's settings of shower and matching, a line each.")
     ] = None,
+    response: Annotated[str, typer.Option(help="Response card of the detector: cms or atlas.")] = "cms",
+    pileup: Annotated[
+        str | None,
+        typer.Option(help="Further collisions: a mean number, a file of lines 'mean weight', or cms-2016."),
+    ] = None,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Write the measured particles too, in the layout of PFNano.")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes to use; the events do not depend on it.")] = 1,
     where: Annotated[
         str, typer.Option(help="local, dask, dask://HOST:PORT, slurm, ..., as execution.where in a document.")
@@ -57,10 +65,11 @@ def generate(
     validate: Annotated[
         bool, typer.Option("--validate", help="Set a response card beside published numbers, in a page.")
     ] = False,
-    response: Annotated[str, typer.Option(help="With --validate: the response card.")] = "cms",
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
+    from darkop_dist.generation.pileup import read_profile
+    from darkop_dist.generation.plan import Measurement
     from darkop_dist.generation.process import list_processes
     from darkop_dist.generation.record import left_out, write_record
     from darkop_dist.stages.generation import execution_settings
@@ -83,7 +92,8 @@ def generate(
     if not is_lhe(name) and shower is not None:
         raise UnknownNameError("option of a process", "--shower", (), "It is for LHE files; use --set.")
     parameters, lines = dict(map(_setting, settings or [])), _lines(shower)
-    plans = _plans(name, events, seed, parameters, lines)
+    measurement = Measurement(response, None if pileup is None else read_profile(pileup), candidates)
+    plans = _plans(name, events, seed, parameters, lines, measurement)
     if plan:
         _say_plan(plans, on)
         return
@@ -93,11 +103,25 @@ def generate(
 
         if is_lhe(name):
             return sample.shower(
-                Path(name), target, seed=seed, events=events, lines=lines, make_parts=make_parts, overwrite=force
+                Path(name),
+                target,
+                seed=seed,
+                events=events,
+                lines=lines,
+                measurement=measurement,
+                make_parts=make_parts,
+                overwrite=force,
             )
         count = sum(part.events for part in plans)
         return sample.generate(
-            name, count, target, seed=seed, settings=parameters, make_parts=make_parts, overwrite=force
+            name,
+            count,
+            target,
+            seed=seed,
+            settings=parameters,
+            measurement=measurement,
+            make_parts=make_parts,
+            overwrite=force,
         )
 
     made = _watched(make, plans, target, on, resume=resume, force=force)
@@ -112,14 +136,20 @@ def generate(
 
 
 def _plans(
-    name: str, events: int | None, seed: int, settings: Settings, lines: tuple[str, ...]
+    name: str,
+    events: int | None,
+    seed: int,
+    settings: Settings,
+    lines: tuple[str, ...],
+    measurement: Measurement,
 ) -> tuple[PartPlan, ...]:
     from darkop_dist.generation.lhe import is_lhe, read_lhe
     from darkop_dist.generation.plan import plan_parts, plan_shower
 
     if is_lhe(name):
-        return plan_shower(read_lhe(Path(name)), events, seed=seed, lines=lines)
-    return plan_parts(name, 1000 if events is None else events, seed=seed, settings=settings)
+        return plan_shower(read_lhe(Path(name)), events, seed=seed, lines=lines, measurement=measurement)
+    count = 1000 if events is None else events
+    return plan_parts(name, count, seed=seed, settings=settings, measurement=measurement)
 
 
 def _watched(

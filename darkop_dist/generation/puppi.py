@@ -14,6 +14,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erf
 
 from darkop_dist.events.kernels import compiled
 from darkop_dist.generation.cones import distance2
@@ -75,7 +76,7 @@ def puppi_weights(particles: ak.Array) -> ak.Array:
         middle, spread = _spread(seen[other & central], event[other & central], len(counts))
         away = (alpha - middle[event]) / np.maximum(spread[event], 1e-6)
         chi2[region] = np.where(away > 0, away**2, 0.0)[region]
-    weight = np.vectorize(math.erf, otypes=[np.float64])(np.sqrt(chi2 / 2))
+    weight = np.asarray(erf(np.sqrt(chi2 / 2)), dtype=np.float64)
     weight[np.isneginf(alpha)] = 0.0
     weight = np.maximum(weight, _isolated(pt, (kind == PHOTON) & central))
     weight = np.where(track & central, primary.astype(np.float64), weight)
@@ -105,8 +106,9 @@ def reconstructed_vertices(particles: ak.Array) -> npt.NDArray[np.int32]:
     tracks = particles.vertex[(particles.kind == CHARGED_HADRON) & (particles.charge != 0)]
     events = np.repeat(np.arange(len(tracks)), ak.to_numpy(ak.num(tracks)))
     vertex = ak.to_numpy(ak.flatten(tracks)).astype(np.int64)
-    pairs, sizes = np.unique(np.stack([events, vertex]), axis=1, return_counts=True)
-    found = np.bincount(pairs[0][sizes >= 2], minlength=len(tracks))
+    most = int(vertex.max(initial=0)) + 1
+    sizes = np.bincount(events * most + vertex, minlength=len(tracks) * most).reshape(-1, most)
+    found = np.sum(sizes >= 2, axis=1)
     return np.maximum(found, 1).astype(np.int32)
 
 
