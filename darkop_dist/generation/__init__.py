@@ -8,6 +8,9 @@ Words:
     truth       what the generator knows: stable visible particles, invisible momentum, heavy hadrons, tau decays.
     response    what a detector would make of it: acceptance, efficiencies, resolutions, tags. One card with its
                 numbers and where they come from in ``responses/``.
+    makers      where the parts are made: in this process here, anywhere by `stages.generation`, which also keeps them
+                for a resume.
+    injection   events of a signal among those of a background or of data, with a column that says which they are.
     sample      one ROOT file: ``Events`` in the layout of NanoAOD, ``Runs`` with the sum of weights and cross section.
 
 In: the name of a process, a number of events, a seed, settings. Out: one ROOT file and a `GeneratedSample`;

@@ -18,6 +18,7 @@ from darkop_dist.generation import history
 from darkop_dist.generation.normalisation import Normalisation
 
 EVENTS_PER_BASKET = 20_000
+BYTES_PER_BASKET = 64 << 20  # of parts that wait to be written: candidates of pile-up take 0.2 MB per event
 KINEMATICS, IMPACT = ("pt", "eta", "phi", "mass"), ("dxy", "dxyErr", "dz", "dzErr")
 COLLECTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -143,6 +144,7 @@ class NanoAODFile:
         self._per_event = {**PER_EVENT, **dict.fromkeys(variations, "float32")}
         self._temporary = output.with_name(f".{output.name}.partial-{uuid.uuid4().hex[:8]}")
         self._waiting: list[dict[str, Any]] = []
+        self._waiting_events = self._waiting_bytes = 0
         self._parts = 0
         self._events = 0
 
@@ -171,7 +173,9 @@ class NanoAODFile:
         }
         self._events += count
         self._waiting.append({**part, **numbers})
-        if sum(len(waiting["run"]) for waiting in self._waiting) >= EVENTS_PER_BASKET:
+        self._waiting_events += count
+        self._waiting_bytes += sum(column.nbytes for column in part.values())
+        if self._waiting_events >= EVENTS_PER_BASKET or self._waiting_bytes >= BYTES_PER_BASKET:
             self._flush()
 
     def finish(self, normalisation: Normalisation) -> None:
@@ -223,6 +227,7 @@ class NanoAODFile:
             columns[name] = ak.zip({field: ak.values_astype(records[field], kind) for field, kind in fields.items()})
         self._tree.extend(columns)
         self._waiting = []
+        self._waiting_events = self._waiting_bytes = 0
 
 
 def read_normalisation(file: Path) -> Normalisation:

@@ -14,6 +14,7 @@ from darkop_dist.generation.pileup import PileupProfile
 from darkop_dist.generation.process import load_process, pythia_lines
 
 EVENTS_PER_PART = 500
+COLLISIONS_LIKE_EVENT = 10.0  # so many collisions of pile-up take about the memory of a hard event
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class PartPlan:
     lhe: LheRange | None = None
 
 
+def part_events(measurement: Measurement) -> int:
+    """Events of a part: fewer with pile-up, so that a part takes about the same memory.
+
+    >>> part_events(SIMPLE)
+    500
+    """
+    profile = measurement.pileup
+    if profile is None:
+        return EVENTS_PER_PART
+    mean = math.fsum(mean * share for mean, share in zip(profile.means, profile.probabilities, strict=True))
+    return math.ceil(EVENTS_PER_PART / (1 + mean / COLLISIONS_LIKE_EVENT))
+
+
 def plan_parts(
     process: str,
     events: int,
@@ -67,7 +81,7 @@ def plan_parts(
     settings: Mapping[str, float | int | str],
     measurement: Measurement = SIMPLE,
 ) -> tuple[PartPlan, ...]:
-    """Cut a sample into parts of `EVENTS_PER_PART` events; the last may be smaller.
+    """Cut a sample into parts of `part_events` events; the last may be smaller.
 
     Args:
         process: name of the process.
@@ -84,6 +98,7 @@ def plan_parts(
     known = load_process(process)
     lines = pythia_lines(known, settings)
     entropy = (seed, zlib.crc32(process.encode()))
+    size = part_events(measurement)
     return tuple(
         PartPlan(
             process=process,
@@ -92,9 +107,9 @@ def plan_parts(
             measurement=measurement,
             entropy=entropy,
             index=index,
-            events=min(EVENTS_PER_PART, events - first),
+            events=min(size, events - first),
         )
-        for index, first in enumerate(range(0, events, EVENTS_PER_PART))
+        for index, first in enumerate(range(0, events, size))
     )
 
 
@@ -106,7 +121,7 @@ def plan_shower(
     lines: Sequence[str] = (),
     measurement: Measurement = SIMPLE,
 ) -> tuple[PartPlan, ...]:
-    """Cut a Les Houches file into parts of `EVENTS_PER_PART` events; the last may be smaller.
+    """Cut a Les Houches file into parts of `part_events` events; the last may be smaller.
 
     Args:
         lhe: the file.
@@ -124,6 +139,7 @@ def plan_shower(
         raise InputValueError(
             f"{lhe.path.name}: events", f"{wanted} is more than the {lhe.events} in the file", "Ask for fewer events."
         )
+    size = part_events(measurement)
     return tuple(
         PartPlan(
             process=lhe.path.name,
@@ -132,10 +148,10 @@ def plan_shower(
             measurement=measurement,
             entropy=(seed, zlib.crc32(lhe.path.name.encode())),
             index=index,
-            events=min(EVENTS_PER_PART, wanted - first),
-            lhe=_range(lhe, first, min(EVENTS_PER_PART, wanted - first), wanted),
+            events=min(size, wanted - first),
+            lhe=_range(lhe, first, min(size, wanted - first), wanted),
         )
-        for index, first in enumerate(range(0, wanted, EVENTS_PER_PART))
+        for index, first in enumerate(range(0, wanted, size))
     )
 
 

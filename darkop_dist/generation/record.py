@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.generation.own_lines import own_text
-from darkop_dist.generation.plan import EVENTS_PER_PART, PartPlan
+from darkop_dist.generation.plan import PartPlan
 from darkop_dist.generation.process import load_process
 from darkop_dist.runs import write_atomically
 
@@ -64,7 +64,7 @@ def recipe_of(plans: Sequence[PartPlan], seed: int) -> dict[str, Any]:
         **asdict(first.measurement),
         "seed": seed,
         "events": sum(plan.events for plan in plans),
-        "events_per_part": EVENTS_PER_PART,
+        "events_per_part": first.events,
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
     if first.lhe is not None:

@@ -9,6 +9,7 @@ import uproot
 
 from darkop_dist.errors import InputValueError, OutputError, UnknownNameError
 from darkop_dist.generation import GeneratedSample, generate, load_process, plan
+from darkop_dist.generation.pileup import read_profile
 from darkop_dist.generation.process import pythia_lines
 
 FAST: dict[str, float | int | str] = {"mpi": "off"}
@@ -36,6 +37,14 @@ def test_parts_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert content(one.file).luminosityBlock.to_list() == [1] * 20 + [2] * 20 + [3] * 10
     jets = content(one.file).Jet_pt
     assert jets[:10].to_list() != jets[20:30].to_list()  # parts have seeds of their own
+
+
+def test_parts_with_pile_up_are_smaller_and_hold_the_same_events() -> None:
+    """Ten collisions count as one event of memory: with 30 on average a part has a quarter of the events."""
+    pileup = plan.Measurement(pileup=read_profile("30"))
+    parts = plan.plan_parts("qcd-dijets", 1000, seed=1, settings=FAST, measurement=pileup)
+    assert [part.events for part in parts] == [125] * 8
+    assert [part.events for part in plan.plan_parts("qcd-dijets", 1100, seed=1, settings=FAST)] == [500, 500, 100]
 
 
 @pytest.mark.parametrize("process", ["qcd-dijets", "z-nunu-jets"])
