@@ -97,12 +97,13 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
     tolerance = max(curve.tolerance for curve in curves)
     lower.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", linewidth=0)
     lower.axhline(1.0, color="#444444", linewidth=1.0)
-    if x.max() / max(x.min(), 1e-9) > 5:
+    if "GeV" in quantity.x_label:
+        low, high = (x.min() / 1.3, x.max() * 1.3) if np.ptp(x) else (x.min() / 3, x.max() * 3)
         lower.set_xscale("log")
-        _plain_numbers(lower.xaxis, x)
-        lower.set_xlim(x.min() / 1.3, x.max() * 1.3)
+        _plain_numbers(lower.xaxis, np.array([low, high]))
+        lower.set_xlim(low, high)
     else:
-        lower.set_xlim(x.min() - 0.1 * np.ptp(x) - 1, x.max() + 0.1 * np.ptp(x) + 1)
+        lower.set_xlim(x.min() - 0.05 * np.ptp(x) - 1, x.max() + 0.05 * np.ptp(x) + 1)
     values = np.concatenate([np.asarray(curve.ours + curve.published) for curve in curves]) * quantity.scale
     if values.min() > 0 and values.max() / values.min() > 12:
         upper.set_yscale("log")
@@ -110,7 +111,8 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
         upper.set_ylim(values.min() / 1.6, values.max() * 4)
     else:
         span = max(float(np.ptp(values)), 0.05 * float(values.max()))
-        upper.set_ylim(max(0.0, values.min() - 0.3 * span), values.max() + 0.75 * span)
+        room = 0.3 if "efficiency" in quantity.y_label else 0.75
+        upper.set_ylim(max(0.0, values.min() - (1.05 - room) * span), values.max() + room * span)
     ratios = np.concatenate([np.asarray(curve.ours) / np.asarray(curve.published) for curve in curves])
     reach = 1.3 * max(2 * tolerance, float(np.abs(ratios - 1).max()))
     lower.set_ylim(1 - reach, 1 + reach)
@@ -118,8 +120,11 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
     lower.set_xlabel(_with_indices(quantity.x_label))
     upper.set_ylabel(_with_indices(quantity.y_label))
     lower.set_ylabel("ours / published", fontsize="small")
-    upper.plot([], [], color="#444444", linewidth=1.6, label="lines: published")
-    upper.legend(loc="upper right")
+    alone = any(len(curve.x) == 1 for curve in curves)
+    upper.plot(
+        [], [], color="#444444", linewidth=1.6, label="lines, diamonds: published" if alone else "lines: published"
+    )
+    upper.legend(loc="lower left" if "efficiency" in quantity.y_label else "upper right")
 
 
 def _plain_numbers(axis: Any, values: npt.NDArray[np.float64]) -> None:
