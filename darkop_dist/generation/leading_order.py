@@ -91,7 +91,8 @@ def scalar_and_gluon(pt: npt.ArrayLike, mass: float, energy: float, xf: Parton) 
     def hat(one: Any, two: Any, s: Floats, t: Floats, u: Floats) -> Floats:
         return np.asarray(one[21] * two[21] * (s**4 + t**4 + u**4 + mass**8) / (s * t * u) / s**2)
 
-    return _spectrum(pt, mass, energy, hat, xf) * alpha_strong(np.asarray(pt) * np.hypot(pt, mass)) ** 2
+    strength = alpha_strong(np.asarray(pt) * np.hypot(pt, mass)) ** 2
+    return np.asarray(_spectrum(pt, mass, energy, hat, xf) * strength)
 
 
 def annihilation_luminosity(masses: npt.ArrayLike, energy: float, xf: Parton) -> Floats:
@@ -110,7 +111,7 @@ def dijets(pt: npt.ArrayLike, energy: float, xf: Parton) -> Floats:
     """Spectrum d sigma / d pT in pb/GeV of all two-to-two QCD processes with massless partons, five flavours."""
 
     def hat(one: Any, two: Any, s: Floats, t: Floats, u: Floats) -> Floats:
-        return math.pi / s**2 * _qcd(one, two, s, t, u)
+        return np.asarray(math.pi / s**2 * _qcd(one, two, s, t, u))
 
     return _spectrum(pt, 0.0, energy, hat, xf) * alpha_strong(np.asarray(pt) ** 2)
 
