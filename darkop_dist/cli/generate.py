@@ -56,7 +56,10 @@ def generate(
         bool, typer.Option("--force", help="Replace an existing file, and what is left of a run.")
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate", help="A page of figures: a process beside what is expected of it, or the response card.")
+        bool,
+        typer.Option(
+            "--validate", help="A page of figures: a process beside what is expected of it, or the response card."
+        ),
     ] = False,
     response: Annotated[str, typer.Option(help="With --validate and no process: the response card.")] = "cms",
     show: Annotated[bool, typer.Option("--show", help="Show the parameters of the process, and stop.")] = False,

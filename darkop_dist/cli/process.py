@@ -38,7 +38,9 @@ def validate_one(
     """Write the page of a process and print what its figures say."""
     from darkop_dist.stages.process_validation import write_process_validation
 
-    page, found = write_process_validation(name, folder, events=events or EVENTS, seed=seed, settings=settings, force=force)
+    page, found = write_process_validation(
+        name, folder, events=events or EVENTS, seed=seed, settings=settings, force=force
+    )
     for spectrum in found.spectra:
         OUT.print(f"{spectrum.title}: {spectrum.verdict or 'see the figure'}", markup=False)
     OUT.print(f"page: {page}", markup=False)

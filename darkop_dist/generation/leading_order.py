@@ -86,7 +86,7 @@ def boson_and_jet(
 
 
 def scalar_and_gluon(pt: npt.ArrayLike, mass: float, energy: float, xf: Parton) -> Floats:
-    """Spectrum d sigma / d pT in arbitrary units of a scalar with a gluon from two gluons, in the limit of a heavy loop."""
+    """Spectrum d sigma / d pT in arbitrary units of g g to a scalar and a gluon, in the limit of a heavy loop."""
 
     def hat(one: Any, two: Any, s: Floats, t: Floats, u: Floats) -> Floats:
         return np.asarray(one[21] * two[21] * (s**4 + t**4 + u**4 + mass**8) / (s * t * u) / s**2)

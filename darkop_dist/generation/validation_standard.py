@@ -106,7 +106,7 @@ def _dijets(particles: Particles) -> Iterator[Spectrum]:
 
 
 def _jets(particles: Particles, chosen: np.ndarray) -> ak.Array:
-    from darkop_dist.generation.jets import cluster
+    from darkop_dist.generation.clustering import cluster
 
     counts = particles.per_event(chosen)
     momenta = ak.zip({axis: particles.p[chosen, place] for place, axis in enumerate(("px", "py", "pz", "E"))})
