@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darkop_dist.cli.console import OUT
+from darkop_dist.cli.process import print_parameters, validate_one
 from darkop_dist.cli.validation import validate_card
 from darkop_dist.errors import InputFileError, OutputError, UnknownNameError
 
@@ -63,8 +64,12 @@ def generate(
         bool, typer.Option("--force", help="Replace an existing file, and what is left of a run.")
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate", help="Set a response card beside published numbers, in a page.")
+        bool,
+        typer.Option(
+            "--validate", help="A page of figures: a process beside what is expected of it, or the response card."
+        ),
     ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the parameters of the process, and stop.")] = False,
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
@@ -74,14 +79,21 @@ def generate(
     from darkop_dist.generation.record import left_out, write_record
     from darkop_dist.stages.generation import execution_settings
 
-    if validate:
+    if validate and name is None:
         validate_card(response, output, events=events, seed=seed, workers=workers, force=force)
         return
     if name is None:
         raise typer.BadParameter("Name a process or a file, or use --validate.", param_hint="PROCESS")
     if name == "list":
         for process in list_processes():
-            OUT.print(f"{process.name}: {process.title}", markup=False)
+            OUT.print(f"{process.name}: {process.title} ({', '.join(process.parameters)})", markup=False)
+        return
+    if show:
+        print_parameters(name)
+        return
+    if validate:
+        parameters = dict(map(_setting, settings or []))
+        validate_one(name, output or Path(), events=events, seed=seed, settings=parameters, force=force)
         return
     target = output or Path(f"{Path(name).name.removesuffix('.gz').removesuffix('.lhe')}.root")
     on = execution_settings(where, workers, dict(map(_setting, cluster or [])))

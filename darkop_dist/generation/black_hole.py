@@ -125,7 +125,7 @@ def hawking_temperature(hole: BlackHole, mass: npt.ArrayLike) -> Floats:
 def expected_multiplicity(hole: BlackHole, mass: float) -> float:
     """Mean number of particles in the limit of many: the integral of dM / <E>(T(M)) down to the last mass, plus two."""
     if hole.temperature == "fixed":
-        return (mass - hole.last_mass) / (MEAN_ENERGY_IN_T * float(hawking_temperature(hole, mass))) + 2
+        return 2.0 + float((mass - hole.last_mass) / (MEAN_ENERGY_IN_T * float(hawking_temperature(hole, mass))))
     grid = np.linspace(hole.last_mass, mass, 2000)
     return 2.0 + float(np.trapezoid(1 / (MEAN_ENERGY_IN_T * hawking_temperature(hole, grid)), grid))
 

@@ -132,6 +132,25 @@ def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) ->
         InputValueError: a value is no number, out of range, not among the choices, or not above another that it must
             exceed.
     """
+    values = parameter_values(process, settings)
+    lines = [filled(line, values) for line in process.settings]
+    for name, parameter in process.parameters.items():
+        known = {**values, "value": values[name]}
+        chosen = parameter.choice_settings.get(values[name], ())
+        lines += [filled(line, known) for line in (*parameter.settings, *chosen)]
+    spectrum = process.slha + "".join(
+        parameter.choice_slha.get(values[name], "") for name, parameter in process.parameters.items()
+    )
+    lines += [own_line("slha", filled(line, values)) for line in spectrum.splitlines() if line.strip()]
+    return tuple(lines)
+
+
+def parameter_values(process: Process, settings: Mapping[str, float | int | str]) -> dict[str, str]:
+    """Values of all parameters of a process, checked, as words.
+
+    Raises:
+        UnknownNameError, InputValueError: see ``pythia_lines``.
+    """
     for name in settings:
         if name not in process.parameters:
             raise UnknownNameError(
@@ -151,16 +170,7 @@ def pythia_lines(process: Process, settings: Mapping[str, float | int | str]) ->
                 f"{values[name]} is not above {parameter.above}, {values[parameter.above]}",
                 f"Raise {name} or lower {parameter.above}.",
             )
-    lines = [filled(line, values) for line in process.settings]
-    for name, parameter in process.parameters.items():
-        known = {**values, "value": values[name]}
-        chosen = parameter.choice_settings.get(values[name], ())
-        lines += [filled(line, known) for line in (*parameter.settings, *chosen)]
-    spectrum = process.slha + "".join(
-        parameter.choice_slha.get(values[name], "") for name, parameter in process.parameters.items()
-    )
-    lines += [own_line("slha", filled(line, values)) for line in spectrum.splitlines() if line.strip()]
-    return tuple(lines)
+    return values
 
 
 def filled(line: str, values: Mapping[str, str]) -> str:

@@ -109,7 +109,7 @@ def reconstructed_vertices(particles: ak.Array) -> npt.NDArray[np.int32]:
     most = int(vertex.max(initial=0)) + 1
     sizes = np.bincount(events * most + vertex, minlength=len(tracks) * most).reshape(-1, most)
     found = np.sum(sizes >= 2, axis=1)
-    return np.maximum(found, 1).astype(np.int32)
+    return np.asarray(np.maximum(found, 1), dtype=np.int32)
 
 
 def _spread(values: Floats, event: npt.NDArray[np.int64], events: int) -> tuple[Floats, Floats]:

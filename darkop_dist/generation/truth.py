@@ -118,14 +118,38 @@ def generate_truth(request: PartRequest) -> Truth:
     """
     if request.lhe is not None:
         return _showered(request, request.lhe)
+    made = generate_record(request)
+    return replace(_reduced(made.pythia, made.events, request), cross_section=made.cross_section)
+
+
+@dataclass(frozen=True)
+class GeneratedRecord:
+    """A part as Pythia has it.
+
+    Attributes:
+        pythia: that made it; knows the particles.
+        events: what ``nextBatch`` returns.
+        cross_section: the estimate from this part alone.
+        alive: what Pythia uses while it lives.
+    """
+
+    pythia: Any
+    events: ak.Array
+    cross_section: CrossSection
+    alive: object
+
+
+def generate_record(request: PartRequest) -> GeneratedRecord:
+    """Run Pythia for one part that is not read from a file; see `generate_truth`."""
     hole = black_hole_of(request.lines)
     if hole is not None:
         return _evaporated(request, hole)
-    pythia, _alive = _start(request)
-    record, failed = _next_events(pythia, request)
-    selected = int(pythia.infoPython().nSelected())
-    truth = _reduced(pythia, record, request)
-    return replace(truth, cross_section=_without_failed(truth.cross_section, failed, request.events, selected))
+    pythia, alive = _start(request)
+    events, failed = _next_events(pythia, request)
+    info = pythia.infoPython()
+    estimate = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
+    found = _without_failed(estimate, failed, request.events, int(info.nSelected()))
+    return GeneratedRecord(pythia, events, found, alive)
 
 
 def _showered(request: PartRequest, lhe: LheRange) -> Truth:
@@ -157,7 +181,7 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     return replace(truth, variations=variations, cross_section=cross_section)
 
 
-def _evaporated(request: PartRequest, hole: BlackHole) -> Truth:
+def _evaporated(request: PartRequest, hole: BlackHole) -> GeneratedRecord:
     """Black holes, showered from a Les Houches file with more events than asked for, in case that Pythia fails some."""
     rng = np.random.default_rng(request.seed)
     made = production(hole, pythia8mc.Pythia("", False).getPDFPtr(2212).xf)
@@ -166,13 +190,12 @@ def _evaporated(request: PartRequest, hole: BlackHole) -> Truth:
     with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
         file = Path(directory) / "holes.lhe"
         write_holes(hard, hole, made.xsec_pb, file)
-        pythia, _alive = _start(replace(request, lines=(*request.lines, *lhe_lines(file))))
+        pythia, alive = _start(replace(request, lines=(*request.lines, *lhe_lines(file))))
         record, failed = _next_events(pythia, request)
-    truth = _reduced(pythia, record, request)
     share = request.events / (request.events + failed)
     error = made.xsec_pb * share * math.sqrt((1 - share) / request.events)
     cross_section = CrossSection(share * made.xsec_pb, error, request.events + failed, failed)
-    return replace(truth, cross_section=cross_section)
+    return GeneratedRecord(pythia, record, cross_section, alive)
 
 
 def _reduced(pythia: Any, record: ak.Array, request: PartRequest) -> Truth:
