@@ -20,8 +20,22 @@ Pythia, fastjet and uproot are imported when events are made, not when this room
 """
 
 from darkop_dist.generation.materialise import materialise
+from darkop_dist.generation.pileup import PileupProfile, read_profile
+from darkop_dist.generation.plan import Measurement
 from darkop_dist.generation.process import Parameter, Process, list_processes, load_process
 from darkop_dist.generation.record import GeneratedSample
-from darkop_dist.generation.sample import generate
+from darkop_dist.generation.sample import generate, shower
 
-__all__ = ["GeneratedSample", "Parameter", "Process", "generate", "list_processes", "load_process", "materialise"]
+__all__ = [
+    "GeneratedSample",
+    "Measurement",
+    "Parameter",
+    "PileupProfile",
+    "Process",
+    "generate",
+    "list_processes",
+    "load_process",
+    "materialise",
+    "read_profile",
+    "shower",
+]

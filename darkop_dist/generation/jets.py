@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.generation.card import JetResponse
-from darkop_dist.generation.clustering import cluster, constituent_columns
+from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
 from darkop_dist.generation.cones import largest_in_cone, nearest
 from darkop_dist.generation.jet_calibration import jet_factors
 from darkop_dist.generation.puppi import DENSITY_EDGES, density
@@ -32,11 +32,13 @@ class Jets:
         columns: ``events * var * {pt, eta, phi, mass, ...}`` by falling pt, in GeV.
         constituents: indices in the measured particles, ``events * var * var * int``.
         shift: momentum that corrections and smearing added to the event, ``events * var * {px, py}`` in GeV.
+        hard_shift: the same with each jet weighed by the share of its momentum that PUPPI keeps.
     """
 
     columns: ak.Array
     constituents: ak.Array
     shift: ak.Array
+    hard_shift: ak.Array
 
 
 def measured_jets(
@@ -63,7 +65,18 @@ def measured_jets(
     flavour = hadron_flavour(jets, truth.heavy_hadrons, cone=card.btag.cone)
     jets = ak.with_field(jets, nearest(jets, generated, cone=card.jet.radius / 2), "genJetIdx")
     jets = ak.with_field(jets, flavour, "hadronFlavour")
-    return Jets(ak.with_field(jets, btag(jets, flavour, card, rng), "btagDeepFlavB"), constituents[order], shift)
+    jets = ak.with_field(jets, btag(jets, flavour, card, rng), "btagDeepFlavB")
+    hard = _puppi_share(constituents[order], particles)
+    return Jets(jets, constituents[order], shift, ak.zip({axis: hard * shift[axis] for axis in ("px", "py")}))
+
+
+def _puppi_share(constituents: ak.Array, particles: ak.Array) -> ak.Array:
+    """The share of each jet's scalar momentum that PUPPI keeps, ``events * var``."""
+    sizes = ak.to_numpy(ak.flatten(ak.num(constituents, axis=2)))
+    owner, index = np.repeat(np.arange(len(sizes)), sizes), flat_index(constituents, particles)
+    pt, puppi = (ak.to_numpy(ak.flatten(particles[name]))[index] for name in ("pt", "puppi"))
+    total, kept = (np.bincount(owner, weights=weights, minlength=len(sizes)) for weights in (pt, pt * puppi))
+    return ak.unflatten(kept / np.maximum(total, 1e-9), ak.num(constituents))
 
 
 def rescaled(

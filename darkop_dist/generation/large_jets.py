@@ -52,7 +52,7 @@ def measured_large_jets(
     factors = jet_factors(pt, eta, card.jet, rng) if calibration is None else calibrated(pt, eta, calibration, rng)
     jets, shift, order = rescaled(ak.zip(columns | structure), factors, card.jet, pt_min=PT_MIN_GEV)
     jets = ak.with_field(jets, nearest(jets, generated, cone=RADIUS / 2), "genJetAK8Idx")
-    return Jets(jets, constituents[order], shift), generated
+    return Jets(jets, constituents[order], shift, shift), generated
 
 
 def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array) -> dict[str, ak.Array]:

@@ -49,11 +49,15 @@ class PileupProfile:
     pool_events: int = POOL_EVENTS
 
 
-def read_profile(name: str) -> PileupProfile:
+def read_profile(name: str, *, pool_events: int = POOL_EVENTS) -> PileupProfile:
     """A profile by what a user writes: a number, a profile's name, or a file.
 
     A number is the mean of a Poisson distribution. A file has lines of a mean number and its weight; comments begin
     with ``#``.
+
+    Args:
+        name: what the user writes.
+        pool_events: number of minimum-bias events in the pool.
 
     Raises:
         InputValueError: a number is negative, not finite or above 300.
@@ -65,9 +69,9 @@ def read_profile(name: str) -> PileupProfile:
     except ValueError:
         pass
     else:
-        return PileupProfile(name, (_mean(mean, name),), (1.0,))
+        return PileupProfile(name, (_mean(mean, name),), (1.0,), pool_events)
     if Path(name).is_file():
-        return _from_file(Path(name))
+        return _from_file(Path(name), pool_events)
     known = sorted(path.stem for path in PROFILE_DIRECTORY.glob("*.toml"))
     if name not in known:
         raise UnknownNameError(
@@ -75,7 +79,7 @@ def read_profile(name: str) -> PileupProfile:
         )
     content = tomllib.loads((PROFILE_DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
     weights = np.asarray(content["probabilities"], dtype=np.float64)
-    return _normalised(name, np.arange(len(weights), dtype=np.float64) + float(content["first"]), weights)
+    return _normalised(name, np.arange(len(weights), dtype=np.float64) + float(content["first"]), weights, pool_events)
 
 
 def _mean(mean: float, thing: str) -> float:
@@ -86,7 +90,7 @@ def _mean(mean: float, thing: str) -> float:
     return mean
 
 
-def _from_file(file: Path) -> PileupProfile:
+def _from_file(file: Path, pool_events: int) -> PileupProfile:
     what_to_do = "Write lines of a mean number of collisions and its weight"
     try:
         table = np.atleast_2d(np.loadtxt(file, dtype=np.float64))
@@ -99,13 +103,13 @@ def _from_file(file: Path) -> PileupProfile:
         _mean(float(mean), str(file))
     if not (np.all(weights >= 0) and 0 < weights.sum() < np.inf):
         raise InputFileError(str(file), "has negative weights or none above zero", what_to_do)
-    return _normalised(file.name, means, weights)
+    return _normalised(file.name, means, weights, pool_events)
 
 
-def _normalised(name: str, means: Floats, weights: Floats) -> PileupProfile:
+def _normalised(name: str, means: Floats, weights: Floats, pool_events: int) -> PileupProfile:
     kept = weights > 0
     probabilities = weights[kept] / weights.sum()
-    return PileupProfile(name, tuple(means[kept].tolist()), tuple(probabilities.tolist()))
+    return PileupProfile(name, tuple(means[kept].tolist()), tuple(probabilities.tolist()), pool_events)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
     columns: Columns = {
         "genWeight": truth.weights,
         **_missing_momentum("MET", particles, jets.shift, weight=1.0),
-        **_missing_momentum("PuppiMET", particles, jets.shift, weight=particles.puppi),
+        **_missing_momentum("PuppiMET", particles, jets.hard_shift, weight=particles.puppi),
         "GenMET_pt": np.hypot(truth.invisible_px, truth.invisible_py),
         "GenMET_phi": np.arctan2(truth.invisible_py, truth.invisible_px),
         "Pileup_nTrueInt": none if truth.mean_collisions is None else truth.mean_collisions,

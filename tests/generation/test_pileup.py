@@ -122,8 +122,7 @@ def test_a_sample_with_pileup_says_so(
     tmp_path: Path, pool_cache: Path, monkeypatch: pytest.MonkeyPatch, open_with_coffea: object
 ) -> None:
     monkeypatch.setenv("DARKOP_CACHE", str(pool_cache))
-    profile = read_profile("8")
-    small = type(profile)(profile.name, profile.means, profile.probabilities, pool_events=POOL_EVENTS)
+    small = read_profile("8", pool_events=POOL_EVENTS)
     made = [
         generate(
             "z-nunu-jets",
