@@ -283,7 +283,7 @@ class TagResponse(_Section):
 
 
 class JetCalibration(_Section):
-    """What makes jets of measured particles like jets of the experiment; see `jet_calibration`.
+    """What makes jets of measured particles like jets of the experiment; see `jet_calibration` and `jet_fit`.
 
     Attributes:
         source: what it was fitted to, and the command.

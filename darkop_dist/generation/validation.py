@@ -11,19 +11,11 @@ import awkward as ak
 import numpy as np
 
 from darkop_dist.generation.card import Floats, ResponseCard, load_card
-from darkop_dist.generation.jet_calibration import (
-    LARGE_PT_NODES,
-    MIN_ENTRIES,
-    PT_NODES,
-    MatchedJets,
-    bin_edges,
-    calibrated,
-    core_of,
-    jet_factors,
-)
+from darkop_dist.generation.jet_calibration import calibrated, jet_factors
+from darkop_dist.generation.jet_fit import LARGE_PT_NODES, MIN_ENTRIES, PT_NODES, bin_edges, core_of
 from darkop_dist.generation.published import Curve, JetResolution, MissingMomentum, load_published
 from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON, UM_PER_CM, measure
-from darkop_dist.generation.validation_events import MissingMomenta, gun, matched_jets, missing_momenta
+from darkop_dist.generation.validation_events import MatchedJets, MissingMomenta, gun, matched_jets, missing_momenta
 
 GUN_PARTICLES = 4000
 GUN_PT_GEV = 5.0

@@ -19,7 +19,7 @@ import numpy as np
 from darkop_dist.generation.card import Floats, load_card
 from darkop_dist.generation.clustering import cluster
 from darkop_dist.generation.cones import nearest
-from darkop_dist.generation.jet_calibration import MatchedJets, jet_factors
+from darkop_dist.generation.jet_calibration import jet_factors
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
 
@@ -60,6 +60,21 @@ class _Part:
     entropy: tuple[int, int]
     radii: tuple[float, ...]
     pt_min: float
+
+
+@dataclass(frozen=True)
+class MatchedJets:
+    """Generated jets and what is measured of them within 0.2 in (eta, phi); shape (jets,), GeV.
+
+    Attributes:
+        pt: generated pt.
+        eta: generated eta.
+        measured: measured pt before any calibration.
+    """
+
+    pt: Floats
+    eta: Floats
+    measured: Floats
 
 
 @dataclass(frozen=True)
