@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import binom
 
 from darkop_dist.generation.black_hole import black_hole_of, expected_multiplicity, production
+from darkop_dist.generation.flat_particles import ENERGY_GEV, Floats, Particles, pair_masses
 from darkop_dist.generation.leading_order import annihilation_luminosity
-from darkop_dist.generation.process_validation import ENERGY_GEV, Floats, Particles, pair_masses
 from darkop_dist.generation.spectrum import Spectrum, compared, expecting, histogram
 from darkop_dist.generation.suep import MEDIATOR, mean_energy, suep_of, thermal_decay
 from darkop_dist.generation.validation_standard import peak

@@ -10,8 +10,8 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from darkop_dist.generation.flat_particles import ENERGY_GEV, Floats, Particles, pair_masses
 from darkop_dist.generation.leading_order import Parton, boson_and_jet, dijets, scalar_and_gluon
-from darkop_dist.generation.process_validation import ENERGY_GEV, Floats, Particles, pair_masses
 from darkop_dist.generation.spectrum import Reference, Spectrum, breit_wigner, expecting, histogram
 
 LEADING_ORDER = "leading order, integrated independently"
