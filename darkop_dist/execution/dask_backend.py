@@ -32,7 +32,16 @@ class DaskBackend:
 
     fragile = False
 
-    def __init__(self, client: Client, payload: bytes, *, workers: int, store: Path, no_workers_s: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        payload: bytes,
+        *,
+        workers: int,
+        store: Path,
+        no_workers_s: float,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
         """Send the processor to the cluster and find out what the workers see.
 
         Args:
@@ -41,8 +50,10 @@ class DaskBackend:
             workers: how many workers are expected, for clusters that grow with their work.
             store: the directory of results.
             no_workers_s: how long the cluster may be without a worker before the run stops.
+            most_at_once: most answers that are fetched, and so held here, in one exchange.
         """
         self._client, self._workers, self._no_workers_s = client, workers, no_workers_s
+        self._most_at_once = most_at_once
         self._run = f"darkop-{uuid.uuid4().hex[:8]}"
         self._due: list[Call] = []
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -160,7 +171,7 @@ class DaskBackend:
                 continue
             self._last_answer = time.monotonic()
             self._take(found, token, future)
-            while len(found) < MOST_AT_ONCE and not self._done.empty():
+            while len(found) < self._most_at_once and not self._done.empty():
                 self._take(found, *self._done.get())
         return list(found.items())
 

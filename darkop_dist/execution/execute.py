@@ -161,7 +161,14 @@ def _say_what_is_stale(store: ChunkStore, key: Any, tasks: Sequence[Task], watch
 
 @contextmanager
 def open_backend(
-    processor: Any, settings: Settings, client: Any, store: Path, watch: Watch, performance: Path | None = None
+    processor: Any,
+    settings: Settings,
+    client: Any,
+    store: Path,
+    watch: Watch,
+    performance: Path | None = None,
+    *,
+    most_at_once: int | None = None,
 ) -> Iterator[Backend]:
     """What carries out calls where the settings say.
 
@@ -172,6 +179,7 @@ def open_backend(
         store: directory of results; it has been created.
         watch: is told where the dashboard is.
         performance: where Dask's performance report is saved; None for none.
+        most_at_once: most answers to fetch from Dask in one exchange, where they are large.
     """
     if client is None and settings.where == "local":
         if settings.workers == 1:
@@ -189,7 +197,12 @@ def open_backend(
         if site.dashboard:
             watch.dashboard(site.dashboard)
         dask = DaskBackend(
-            site.client, by_value(processor), workers=settings.workers, store=store, no_workers_s=_patience(settings)
+            site.client,
+            by_value(processor),
+            workers=settings.workers,
+            store=store,
+            no_workers_s=_patience(settings),
+            **({} if most_at_once is None else {"most_at_once": most_at_once}),
         )
         try:
             with saved_performance_report(site.client, performance, say=watch.say):

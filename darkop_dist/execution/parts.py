@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LEAST_AHEAD = 64
 WIDTHS_AHEAD = 8
+MOST_AT_ONCE = 8  # parts of 14 MB, with candidates of pile-up, from workers that do not see the store
 FIRST_WAIT_S = 0.2
 TRANSIENT = (OSError, MemoryError, TimeoutError)
 
@@ -84,7 +85,10 @@ def parts_maker(settings: Settings, store: ChunkStore, watch: PartsWatch, client
     @contextmanager
     def maker(plans: Sequence[PartPlan]) -> Iterator[Iterator[Part]]:
         telling = Watch(say=watch.say, dashboard=watch.dashboard)
-        with complete_plans(plans) as complete, open_backend(None, settings, client, store.path, telling) as backend:
+        with (
+            complete_plans(plans) as complete,
+            open_backend(None, settings, client, store.path, telling, most_at_once=MOST_AT_ONCE) as backend,
+        ):
             yield _Parts(plans, complete, backend, store, settings, watch).in_order()
 
     return maker

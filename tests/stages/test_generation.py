@@ -113,6 +113,7 @@ def stopped(output: Path, events: int = 12) -> None:
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_one_process_in_two_and_on_dask(
     tmp_path: Path, undisturbed: tuple[ak.Array, ak.Array], client: Client
 ) -> None:
@@ -135,6 +136,7 @@ def test_workers_that_do_not_see_the_parts_send_them(
     assert same(tmp_path / "events.root", undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["processes", "dask"])
 def test_it_goes_on_after_a_kill(
     on: str, tmp_path: Path, undisturbed: tuple[ak.Array, ak.Array], client: Client
@@ -172,6 +174,7 @@ def test_a_dask_worker_that_is_killed_loses_nothing(
     assert sorted(seen) == list(range(EVENTS // PER_PART))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced(tmp_path: Path, undisturbed: tuple[ak.Array, ak.Array]) -> None:
     said: list[str] = []
     killed: list[multiprocessing.process.BaseProcess] = []
