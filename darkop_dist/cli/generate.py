@@ -73,7 +73,7 @@ def generate(
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
-    from darkop_dist.generation.pileup import read_profile
+    from darkop_dist.generation.pileup_profile import read_profile
     from darkop_dist.generation.plan import Measurement
     from darkop_dist.generation.process import list_processes
     from darkop_dist.generation.record import left_out, write_record

@@ -20,7 +20,7 @@ Pythia, fastjet and uproot are imported when events are made, not when this room
 """
 
 from darkop_dist.generation.materialise import materialise
-from darkop_dist.generation.pileup import PileupProfile, read_profile
+from darkop_dist.generation.pileup_profile import PileupProfile, read_profile
 from darkop_dist.generation.plan import Measurement
 from darkop_dist.generation.process import Parameter, Process, list_processes, load_process
 from darkop_dist.generation.record import GeneratedSample

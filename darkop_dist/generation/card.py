@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from darkop_dist.errors import UnknownNameError
 
+DEFAULT_CARD = "cms"
 RESPONSE_DIRECTORY = Path(__file__).parent / "responses"
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -152,8 +153,8 @@ class Tracker(Track):
 
     efficiency_source: str
     resolution_source: str
-    displacement: Displacement | None = None
-    impact_parameter: ImpactParameter | None = None
+    displacement: Displacement
+    impact_parameter: ImpactParameter
 
 
 class Cells(_Section):
@@ -215,7 +216,7 @@ class Calorimeter(_Section):
     noise: tuple[float, ...]
     constant: tuple[float, ...]
     threshold_gev: tuple[float, ...]
-    cells: Cells | None = None
+    cells: Cells
 
     def relative_resolution(self, energy: Floats, eta: Floats) -> Floats:
         """sigma(E)/E of each particle, shape (particles,)."""
@@ -297,7 +298,7 @@ class JetCalibration(_Section):
 
 
 class LargeJets(_Section):
-    """Jets of a large radius; thresholds in GeV, their calibration as that of small ones."""
+    """Jets of a large radius; thresholds in GeV, and their calibration, by default that of small ones."""
 
     source: str
     radius: float
@@ -308,23 +309,16 @@ class LargeJets(_Section):
 
 
 class JetResponse(_Section):
-    """Jets: radius, thresholds in GeV, and what smears a jet beyond its particles.
-
-    The extra smearing is log-normal with sigma(pt)/pt = extra_stochastic / sqrt(pt/GeV) and extra_constant in
-    quadrature; it stands for all that measuring particles one by one leaves out. Where there is a ``calibration`` it
-    holds in its place.
-    """
+    """Jets: radius, thresholds in GeV, and what makes jets of measured particles like those of the experiment."""
 
     source: str
     radius: float
     pt_min: float
     generator_pt_min: float
     eta_max: float
-    extra_stochastic: float
-    extra_constant: float
     leptonic_fraction: float
-    calibration: JetCalibration | None = None
-    large: LargeJets | None = None
+    calibration: JetCalibration
+    large: LargeJets
 
 
 class ResponseCard(_Section):
@@ -342,7 +336,7 @@ class ResponseCard(_Section):
     tracker: Tracker
     hadron_calorimeter: Calorimeter
     electromagnetic_calorimeter: Calorimeter
-    calorimeter_volume: Volume | None = None
+    calorimeter_volume: Volume
     muon: MuonResponse
     electron: ElectronResponse
     photon: PhotonResponse
@@ -356,7 +350,7 @@ def list_cards() -> list[str]:
     return sorted(path.stem for path in RESPONSE_DIRECTORY.glob("*.toml"))
 
 
-def card_file(name: str = "simple") -> Path:
+def card_file(name: str) -> Path:
     """The TOML file of a response card.
 
     Raises:
@@ -368,7 +362,7 @@ def card_file(name: str = "simple") -> Path:
     return RESPONSE_DIRECTORY / f"{name}.toml"
 
 
-def load_card(name: str = "simple") -> ResponseCard:
+def load_card(name: str = DEFAULT_CARD) -> ResponseCard:
     """Read a response card.
 
     Raises:

@@ -8,26 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from darkop_dist.generation.card import Floats, JetCalibration, JetResponse
+from darkop_dist.generation.card import Floats, JetCalibration
 
 SMALLEST_FACTOR = 0.05
-
-
-def jet_factors(pt: Floats, eta: Floats, rules: JetResponse, rng: np.random.Generator) -> Floats:
-    """The factor by which the momentum of each measured small jet is multiplied, shape (jets,).
-
-    That is the card's calibration; without one, the extra smearing of its two terms.
-
-    Args:
-        pt: measured pt in GeV, before.
-        eta: measured eta.
-        rules: of a card.
-        rng: source of the noise, one number for each jet.
-    """
-    if rules.calibration is not None:
-        return calibrated(pt, eta, rules.calibration, rng)
-    sigma = np.hypot(rules.extra_stochastic / np.sqrt(np.maximum(pt, 1e-9)), rules.extra_constant)
-    return _smearing(sigma, rng)
 
 
 def _smearing(sigma: Floats, rng: np.random.Generator) -> Floats:

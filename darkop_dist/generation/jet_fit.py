@@ -174,7 +174,7 @@ def main() -> None:
     goals: dict[str, tuple[float, JetResolution, tuple[float, ...]]] = {
         "jet.calibration": (card.jet.radius, published.jets.small, PT_NODES)
     }
-    if published.jets.large is not None and card.jet.large is not None:
+    if published.jets.large is not None:
         goals["jet.large.calibration"] = (card.jet.large.radius, published.jets.large, LARGE_PT_NODES)
     found = matched_jets(
         given.card, radii=tuple(goal[0] for goal in goals.values()), events=given.events, seed=given.seed,

@@ -8,12 +8,11 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.generation.card import JetResponse
+from darkop_dist.generation.card import JetResponse, ResponseCard
 from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
 from darkop_dist.generation.cones import largest_in_cone, nearest
-from darkop_dist.generation.jet_calibration import jet_factors
+from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.puppi import DENSITY_EDGES, density
-from darkop_dist.generation.response import ResponseCard
 from darkop_dist.generation.truth import Truth
 
 RAW_SHARE = 0.6
@@ -61,7 +60,7 @@ def measured_jets(
         jets = without_density(jets, particles, radius=rules.radius)
         jets, constituents = jets[jets.pt > 0], constituents[jets.pt > 0]
     pt, eta = (ak.to_numpy(ak.flatten(jets[name])) for name in ("pt", "eta"))
-    jets, shift, order = rescaled(jets, jet_factors(pt, eta, rules, rng), rules, pt_min=rules.pt_min)
+    jets, shift, order = rescaled(jets, calibrated(pt, eta, rules.calibration, rng), rules, pt_min=rules.pt_min)
     flavour = hadron_flavour(jets, truth.heavy_hadrons, cone=card.btag.cone)
     jets = ak.with_field(jets, nearest(jets, generated, cone=card.jet.radius / 2), "genJetIdx")
     jets = ak.with_field(jets, flavour, "hadronFlavour")

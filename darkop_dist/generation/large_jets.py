@@ -9,16 +9,14 @@ import fastjet
 import numpy as np
 import numpy.typing as npt
 
+from darkop_dist.generation.card import ResponseCard
 from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
 from darkop_dist.generation.cones import nearest
-from darkop_dist.generation.jet_calibration import calibrated, jet_factors
+from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.jets import RAW_SHARE, Jets, generated_jets, rescaled
-from darkop_dist.generation.response import ResponseCard
 from darkop_dist.generation.truth import Truth
 
-RADIUS = 0.8
-PT_MIN_GEV, GENERATED_PT_MIN_GEV = 170.0, 100.0
-SOFT_DROP = {"beta": 0.0, "symmetry_cut": 0.1, "R0": RADIUS}
+SOFT_DROP = {"beta": 0.0, "symmetry_cut": 0.1}
 SUBJETS = (1, 2, 3, 4)
 WHOLE_EVENT = 100.0  # a radius beyond which nothing lies: all that is given becomes one jet
 Floats = npt.NDArray[np.float64]
@@ -36,32 +34,35 @@ def measured_large_jets(
         rng: source of random numbers.
 
     Returns:
-        The jets above 170 GeV with ``msoftdrop`` in GeV (beta 0, z above 0.1; JHEP 05 (2014) 146, arXiv:1402.2657) and
-        ``tau1`` to ``tau4`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and the generated ones
-        above 100 GeV.
+        The jets above the card's threshold with ``msoftdrop`` in GeV (beta 0, z above 0.1; JHEP 05 (2014) 146,
+        arXiv:1402.2657) and ``tau1`` to ``tau4`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and
+        the generated ones.
     """
-    generated = generated_jets(truth, radius=RADIUS, pt_min=GENERATED_PT_MIN_GEV, eta_max=card.jet.eta_max)
+    rules = card.jet.large
+    generated = generated_jets(truth, radius=rules.radius, pt_min=rules.generator_pt_min, eta_max=rules.eta_max)
     weighted = ak.zip(
         {**{axis: particles[axis] * particles.puppi for axis in ("px", "py", "pz", "E")}, "kind": particles.kind}
     )
-    found, constituents = cluster(weighted, chosen=particles.puppi > 0, radius=RADIUS, pt_min=RAW_SHARE * PT_MIN_GEV)
-    structure = substructure(found, constituents, weighted)
+    found, constituents = cluster(
+        weighted, chosen=particles.puppi > 0, radius=rules.radius, pt_min=RAW_SHARE * rules.pt_min
+    )
+    structure = substructure(found, constituents, weighted, radius=rules.radius)
     columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, weighted)}
     pt, eta = (ak.to_numpy(ak.flatten(found[name])) for name in ("pt", "eta"))
-    calibration = None if card.jet.large is None else card.jet.large.calibration
-    factors = jet_factors(pt, eta, card.jet, rng) if calibration is None else calibrated(pt, eta, calibration, rng)
-    jets, shift, order = rescaled(ak.zip(columns | structure), factors, card.jet, pt_min=PT_MIN_GEV)
-    jets = ak.with_field(jets, nearest(jets, generated, cone=RADIUS / 2), "genJetAK8Idx")
+    factors = calibrated(pt, eta, rules.calibration or card.jet.calibration, rng)
+    jets, shift, order = rescaled(ak.zip(columns | structure), factors, card.jet, pt_min=rules.pt_min)
+    jets = ak.with_field(jets, nearest(jets, generated, cone=rules.radius / 2), "genJetAK8Idx")
     return Jets(jets, constituents[order], shift, shift), generated
 
 
-def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array) -> dict[str, ak.Array]:
+def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array, *, radius: float) -> dict[str, ak.Array]:
     """Soft drop mass and N-subjettiness of jets.
 
     Args:
         jets: ``events * var``, for their number.
         constituents: indices of their constituents in ``particles``, ``events * var * var * int``.
         particles: ``events * var * {px, py, pz, E}`` in GeV.
+        radius: of the jets.
 
     Returns:
         ``msoftdrop`` in GeV and ``tau1`` to ``tau4``, each ``events * var``; tau_N is 0 with N constituents or fewer.
@@ -71,14 +72,16 @@ def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array) ->
         return {name: ak.zeros_like(jets.pt) for name in ("msoftdrop", *(f"tau{n}" for n in SUBJETS))}
     rows = _one_row_per_jet(constituents, particles)
     whole = fastjet.ClusterSequence(rows, fastjet.JetDefinition(fastjet.cambridge_algorithm, WHOLE_EVENT))
-    mass = np.maximum(ak.to_numpy(whole.exclusive_jets_softdrop_grooming(njets=1, **SOFT_DROP).msoftdrop), 0.0)
-    taus = _subjettiness(whole)
+    mass = np.maximum(
+        ak.to_numpy(whole.exclusive_jets_softdrop_grooming(njets=1, R0=radius, **SOFT_DROP).msoftdrop), 0.0
+    )
+    taus = _subjettiness(whole, radius)
     flat: dict[str, Floats] = {"msoftdrop": mass, **{f"tau{n}": taus[:, place] for place, n in enumerate(SUBJETS)}}
     return {name: ak.unflatten(values, counts) for name, values in flat.items()}
 
 
-def _subjettiness(jets: Any) -> Floats:
-    found = jets.njettiness(njets=list(SUBJETS), axes_definition="OnePass_KT_Axes", beta=1.0, R0=RADIUS)
+def _subjettiness(jets: Any, radius: float) -> Floats:
+    found = jets.njettiness(njets=list(SUBJETS), axes_definition="OnePass_KT_Axes", beta=1.0, R0=radius)
     return np.asarray(ak.to_numpy(found), dtype=np.float64).reshape(-1, len(SUBJETS))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from darkop_dist.generation.card import ResponseCard
 from darkop_dist.generation.clustering import polar
 from darkop_dist.generation.cones import nearest, sum_in_cone
-from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON, ResponseCard
+from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON
 from darkop_dist.generation.truth import Truth
 
 MUON_ISOLATION_CONE = 0.4

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
+from darkop_dist.generation.card import DEFAULT_CARD, card_file
 from darkop_dist.generation.plan import EVENTS_PER_PART, plan_parts
 from darkop_dist.generation.process import process_file
 from darkop_dist.generation.sample import PartMaker, generate, made_here
@@ -18,7 +19,7 @@ from darkop_dist.generation.sample import PartMaker, generate, made_here
 if TYPE_CHECKING:
     from darkop_dist.generation.normalisation import Normalisation
 
-WRITER_VERSION = 1
+WRITER_VERSION = 2
 """Raise it when the same request gives other events or another layout."""
 
 
@@ -31,11 +32,9 @@ def cache_key(request: GeneratedBy) -> str:
     Raises:
         UnknownNameError: no such process.
     """
-    from darkop_dist.generation.response import card_file
-
     content = {
         "process": process_file(request.process).read_text(encoding="utf-8"),
-        "response": card_file().read_text(encoding="utf-8"),
+        "response": card_file(DEFAULT_CARD).read_text(encoding="utf-8"),
         "lines": plan_parts(request.process, 1, seed=0, settings=request.settings)[0].lines,
         "events": request.events,
         "seed": request.seed,
@@ -93,7 +92,7 @@ def materialise(
         found = _normalisation(file)
     made = (
         f"{request.events} events of the process {request.process} generated with Pythia "
-        f"{metadata.version('pythia8mc')}, seed {request.seed}, simple detector response; "
+        f"{metadata.version('pythia8mc')}, seed {request.seed}, {DEFAULT_CARD} detector response; "
         f"cross section {found.xsec_pb:.4g} +- {found.xsec_error_pb:.2g} pb"
     )
     return record.model_copy(

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from darkop_dist.generation.card import load_card
 from darkop_dist.generation.lhe import variation_column
 from darkop_dist.generation.normalisation import PartNormalisation
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.plan import PartPlan
 from darkop_dist.generation.reconstruct import reconstruct
-from darkop_dist.generation.response import load_card
 from darkop_dist.generation.truth import PartRequest, generate_truth
 from darkop_dist.runs import cache_directory
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from darkop_dist.errors import InputValueError
+from darkop_dist.generation.card import DEFAULT_CARD
 from darkop_dist.generation.lhe import LheFile, LheRange, opened_events
-from darkop_dist.generation.pileup import PileupProfile
+from darkop_dist.generation.pileup_profile import PileupProfile
 from darkop_dist.generation.process import load_process, pythia_lines
 
 EVENTS_PER_PART = 500
@@ -27,12 +28,12 @@ class Measurement:
         candidates: the file also has the measured particles themselves, as in PFNano.
     """
 
-    response: str = "simple"
+    response: str = DEFAULT_CARD
     pileup: PileupProfile | None = None
     candidates: bool = False
 
 
-SIMPLE = Measurement()
+PLAIN = Measurement()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class PartPlan:
 def part_events(measurement: Measurement) -> int:
     """Events of a part: fewer with pile-up, so that a part takes about the same memory.
 
-    >>> part_events(SIMPLE)
+    >>> part_events(PLAIN)
     500
     """
     profile = measurement.pileup
@@ -79,7 +80,7 @@ def plan_parts(
     *,
     seed: int,
     settings: Mapping[str, float | int | str],
-    measurement: Measurement = SIMPLE,
+    measurement: Measurement = PLAIN,
 ) -> tuple[PartPlan, ...]:
     """Cut a sample into parts of `part_events` events; the last may be smaller.
 
@@ -119,7 +120,7 @@ def plan_shower(
     *,
     seed: int,
     lines: Sequence[str] = (),
-    measurement: Measurement = SIMPLE,
+    measurement: Measurement = PLAIN,
 ) -> tuple[PartPlan, ...]:
     """Cut a Les Houches file into parts of `part_events` events; the last may be smaller.
 

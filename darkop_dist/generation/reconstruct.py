@@ -8,13 +8,14 @@ import awkward as ak
 import numpy as np
 
 from darkop_dist.generation.candidates import candidate_columns
+from darkop_dist.generation.card import ResponseCard
 from darkop_dist.generation.clustering import polar
 from darkop_dist.generation.jets import generated_jets, measured_jets
 from darkop_dist.generation.large_jets import measured_large_jets
 from darkop_dist.generation.leptons import electrons, muons, photons, taus
 from darkop_dist.generation.links import linked
 from darkop_dist.generation.puppi import density, is_primary, puppi_weights, reconstructed_vertices
-from darkop_dist.generation.response import ResponseCard, measure
+from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import Truth
 
 WHOLE_DETECTOR = (0.0, 5.0)

@@ -15,22 +15,7 @@ from darkop_dist.generation.card import (
     Floats,
     ResponseCard,
     Volume,
-    card_file,
-    load_card,
 )
-
-__all__ = [
-    "CHARGED_HADRON",
-    "ELECTRON",
-    "MUON",
-    "NEUTRAL_HADRON",
-    "PHOTON",
-    "ResponseCard",
-    "card_file",
-    "load_card",
-    "log_normal",
-    "measure",
-]
 
 CHARGED_HADRON, NEUTRAL_HADRON, PHOTON, ELECTRON, MUON = range(5)
 LOST = -1
@@ -147,8 +132,7 @@ def _tracked(flat: _Particles, card: ResponseCard, rng: np.random.Generator) -> 
     for track, kind in ((card.tracker, CHARGED_HADRON), (card.electron, ELECTRON), (card.muon, MUON)):
         chosen = flat.kind == kind
         efficiency[chosen] = track.efficiency.at(flat.pt[chosen], flat.eta[chosen])
-    if card.tracker.displacement is not None:
-        efficiency *= card.tracker.displacement.at(np.hypot(flat.x, flat.y), flat.z)
+    efficiency *= card.tracker.displacement.at(np.hypot(flat.x, flat.y), flat.z)
     return np.asarray(rng.random(len(efficiency)) < efficiency)
 
 
@@ -169,34 +153,27 @@ def _tracks(tracks: _Particles, card: ResponseCard, rng: np.random.Generator) ->
 def _impact_parameters(tracks: _Particles, card: ResponseCard, rng: np.random.Generator) -> Columns:
     d0 = (tracks.y * tracks.px - tracks.x * tracks.py) / tracks.pt
     dz = tracks.z - (tracks.x * tracks.px + tracks.y * tracks.py) * tracks.pz / tracks.pt**2
-    rules, nothing = card.tracker.impact_parameter, np.zeros_like(tracks.pt)
+    rules = card.tracker.impact_parameter
     columns: Columns = {}
-    for name, true_mm in (("d0", d0), ("dz", dz)):
-        error = nothing
-        if rules is not None:
-            table = rules.d0_um if name == "d0" else rules.dz_um
-            error = table.at(tracks.pt, tracks.eta) / UM_PER_CM
+    for name, true_mm, table in (("d0", d0, rules.d0_um), ("dz", dz, rules.dz_um)):
+        error = table.at(tracks.pt, tracks.eta) / UM_PER_CM
         columns[name] = true_mm / MM_PER_CM + error * rng.standard_normal(len(error))
         columns[f"{name}_error"] = error
     return columns
 
 
 def _deposits(
-    particles: _Particles, kind: int, calorimeter: Calorimeter, volume: Volume | None, rng: np.random.Generator
+    particles: _Particles, kind: int, calorimeter: Calorimeter, volume: Volume, rng: np.random.Generator
 ) -> Columns:
     """Candidates of one calorimeter: particles to its surface, energies of a cell together, then smeared once."""
-    if volume is not None:
-        particles = _at_surface(particles[_inside(particles, volume)], volume)
+    particles = _at_surface(particles[_inside(particles, volume)], volume)
     deposit = _Deposits(particles.event, particles.px, particles.py, particles.pz, particles.energy)
-    if calorimeter.cells is not None:
-        deposit = _merged(deposit, particles.eta, calorimeter.cells)
+    deposit = _merged(deposit, particles.eta, calorimeter.cells)
     measurable = calorimeter.measures(deposit.energy, deposit.eta())
     deposit = _Deposits(*(getattr(deposit, name)[measurable] for name in deposit.__dataclass_fields__))
     sigma = calorimeter.relative_resolution(deposit.energy, deposit.eta())
     scale = log_normal(sigma, rng.standard_normal(len(sigma)))
-    px, py, pz = deposit.px, deposit.py, deposit.pz
-    if calorimeter.cells is not None:
-        px, py, pz = _displaced(deposit, calorimeter.cells, rng)
+    px, py, pz = _displaced(deposit, calorimeter.cells, rng)
     columns: Columns = {"event": deposit.event, "px": px * scale, "py": py * scale, "pz": pz * scale}
     columns |= {"E": deposit.energy * scale, "kind": np.full(len(scale), kind), "vertex": np.full(len(scale), -1)}
     return columns | {name: np.zeros_like(scale) for name in ("charge", "d0", "dz", "d0_error", "dz_error")}

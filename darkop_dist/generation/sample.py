@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from darkop_dist.errors import MissingExtraError
 from darkop_dist.generation.lhe import read_lhe, variation_column
-from darkop_dist.generation.pileup import load_pool
-from darkop_dist.generation.plan import SIMPLE, Measurement, PartPlan, complete_plans, plan_parts, plan_shower
+from darkop_dist.generation.plan import PLAIN, Measurement, PartPlan, complete_plans, plan_parts, plan_shower
 from darkop_dist.generation.record import GeneratedSample, recipe_of
 from darkop_dist.runs import cache_directory
 
@@ -41,7 +40,7 @@ def generate(
     *,
     seed: int,
     settings: Mapping[str, float | int | str] = NO_SETTINGS,
-    measurement: Measurement = SIMPLE,
+    measurement: Measurement = PLAIN,
     make_parts: PartMaker = made_here,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -82,7 +81,7 @@ def shower(
     seed: int,
     events: int | None = None,
     lines: Sequence[str] = (),
-    measurement: Measurement = SIMPLE,
+    measurement: Measurement = PLAIN,
     make_parts: PartMaker = made_here,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -148,6 +147,8 @@ def _written(
 
     require_writable(output, overwrite=overwrite)
     if (pileup := plans[0].measurement.pileup) is not None:
+        from darkop_dist.generation.pileup import load_pool
+
         load_pool(pileup.pool_events, cache_directory())  # once, before workers that share the cache ask for it
     recipe = recipe_of(plans, seed)
     normalisations, done = [], 0

@@ -11,7 +11,7 @@ import awkward as ak
 import numpy as np
 
 from darkop_dist.generation.card import Floats, ResponseCard, load_card
-from darkop_dist.generation.jet_calibration import calibrated, jet_factors
+from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.jet_fit import LARGE_PT_NODES, MIN_ENTRIES, PT_NODES, bin_edges, core_of
 from darkop_dist.generation.published import Curve, JetResolution, MissingMomentum, load_published
 from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON, UM_PER_CM, measure
@@ -139,15 +139,15 @@ def validate(card_name: str, *, events: int, seed: int, workers: int = 1) -> tup
     """
     card = load_card(card_name)
     published = load_published(card)
-    large = card.jet.large if published.jets.large is not None else None
-    radii = [card.jet.radius, *([] if large is None or large.calibration is None else [large.radius])]
+    large, large_goal = card.jet.large, published.jets.large
+    radii = [card.jet.radius, *([] if large.calibration is None or large_goal is None else [large.radius])]
     jets = matched_jets(card_name, radii=radii, events=events, seed=seed + OTHER_SEEDS, workers=workers)
     rng = np.random.default_rng(seed)
-    small = jet_factors(jets[0].measured, jets[0].eta, card.jet, rng)
+    small = calibrated(jets[0].measured, jets[0].eta, card.jet.calibration, rng)
     found = list(_jet_comparisons(jets[0], small, published.jets.small, PT_NODES))
-    if large is not None and large.calibration is not None and published.jets.large is not None:
+    if large.calibration is not None and large_goal is not None:
         factors = calibrated(jets[1].measured, jets[1].eta, large.calibration, rng)
-        found += _jet_comparisons(jets[1], factors, published.jets.large, LARGE_PT_NODES)
+        found += _jet_comparisons(jets[1], factors, large_goal, LARGE_PT_NODES)
     momenta = missing_momenta(card_name, events=events, seed=seed + OTHER_SEEDS, workers=workers)
     found.append(_met_comparison(momenta, published.met))
     found += [_gun_comparison(curve, card, rng) for curve in published.curve]

@@ -19,7 +19,7 @@ import numpy as np
 from darkop_dist.generation.card import Floats, load_card
 from darkop_dist.generation.clustering import cluster
 from darkop_dist.generation.cones import nearest
-from darkop_dist.generation.jet_calibration import jet_factors
+from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
 
@@ -196,7 +196,7 @@ def _met_of_part(part: _Part) -> MissingMomenta:
     jets, _ = cluster(measured, radius=rules.radius, pt_min=part.pt_min)
     counts = ak.num(jets)
     pt, eta = (np.asarray(ak.to_numpy(ak.flatten(jets[name])), dtype=np.float64) for name in ("pt", "eta"))
-    added = ak.unflatten((jet_factors(pt, eta, rules, rng) - 1) * pt, counts)
+    added = ak.unflatten((calibrated(pt, eta, rules.calibration, rng) - 1) * pt, counts)
     errors = []
     for axis, turn, truly in (("px", np.cos, truth.invisible_px), ("py", np.sin, truth.invisible_py)):
         missing = -ak.to_numpy(ak.sum(measured[axis], axis=1) + ak.sum(added * turn(jets.phi), axis=1))

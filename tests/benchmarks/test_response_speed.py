@@ -31,7 +31,7 @@ def part() -> ak.Array:
     return ak.zip({name: ak.unflatten(values, np.full(EVENTS, PARTICLES)) for name, values in flat.items()})
 
 
-@pytest.mark.parametrize("name", ["simple", "cms", "atlas"])
+@pytest.mark.parametrize("name", ["cms", "atlas"])
 @pytest.mark.benchmark(group="a million particles")
 def test_the_response_of_a_million_particles(
     name: str, benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture

@@ -12,13 +12,13 @@ import pytest
 
 pytest.importorskip("pythia8mc")
 
+from darkop_dist.generation.card import load_card
 from darkop_dist.generation.clustering import cluster, polar
-from darkop_dist.generation.large_jets import RADIUS, measured_large_jets, substructure
+from darkop_dist.generation.large_jets import measured_large_jets, substructure
 from darkop_dist.generation.reconstruct import measured_particles
-from darkop_dist.generation.response import load_card
 from darkop_dist.generation.truth import PartRequest, generate_truth
 
-W_MASS_GEV = 80.4
+W_MASS_GEV, RADIUS = 80.4, 0.8
 BOOSTED_W_PAIRS = (
     "Beams:eCM = 13000.",
     "WeakDoubleBoson:ffbar2WW = on",
@@ -75,7 +75,7 @@ def test_soft_drop_mass_is_that_of_a_plain_computation() -> None:
     )
     particles = ak.Array([[_massless(*one) for one in event] for event in events])
     jets, constituents = cluster(particles, radius=RADIUS, pt_min=0.1)
-    found = substructure(jets, constituents, particles)["msoftdrop"]
+    found = substructure(jets, constituents, particles, radius=RADIUS)["msoftdrop"]
     compared = 0
     for event in range(len(particles)):
         for place, members in enumerate(constituents[event].to_list()):
@@ -87,14 +87,14 @@ def test_soft_drop_mass_is_that_of_a_plain_computation() -> None:
 
 def test_soft_drop_removes_what_is_soft_and_wide() -> None:
     jets, constituents, particles = _jets_of(((100, 0, 0), (4, 0.5, 0)), ((100, 0, 0), (40, 0.5, 0)))
-    found = substructure(jets, constituents, particles)["msoftdrop"]
+    found = substructure(jets, constituents, particles, radius=RADIUS)["msoftdrop"]
     assert found[0][0] == pytest.approx(0, abs=1e-4)
     assert found[1][0] == pytest.approx(float(jets.mass[1][0]), rel=1e-6)
 
 
 def test_subjettiness_of_two_prongs_is_their_distance_to_the_axes() -> None:
     jets, constituents, particles = _jets_of(((100, -0.2, 0), (100, 0.2, 0)))
-    found = substructure(jets, constituents, particles)
+    found = substructure(jets, constituents, particles, radius=RADIUS)
     assert found["tau1"][0][0] == pytest.approx(0.2 / RADIUS, rel=1e-6)
     assert [float(found[f"tau{n}"][0][0]) for n in (2, 3, 4)] == pytest.approx([0, 0, 0], abs=1e-9)
 
@@ -102,7 +102,7 @@ def test_subjettiness_of_two_prongs_is_their_distance_to_the_axes() -> None:
 def test_there_may_be_no_large_jet_at_all() -> None:
     particles = ak.Array([[], [{"px": 1.0, "py": 0.0, "pz": 0.0, "E": 1.0}]])
     jets, constituents = cluster(particles, radius=RADIUS, pt_min=100.0)
-    assert ak.num(substructure(jets, constituents, particles)["tau2"]).to_list() == [0, 0]
+    assert ak.num(substructure(jets, constituents, particles, radius=RADIUS)["tau2"]).to_list() == [0, 0]
 
 
 def test_boosted_w_bosons_have_their_mass_and_two_prongs() -> None:

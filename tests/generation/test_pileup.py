@@ -13,7 +13,8 @@ pytest.importorskip("pythia8mc")
 from darkop_dist.errors import InputFileError, InputValueError, UnknownNameError
 from darkop_dist.generation import generate, pileup
 from darkop_dist.generation.part import request_of
-from darkop_dist.generation.pileup import Pool, load_pool, overlay, read_profile
+from darkop_dist.generation.pileup import Pool, load_pool, overlay
+from darkop_dist.generation.pileup_profile import read_profile
 from darkop_dist.generation.plan import Measurement, plan_parts
 from darkop_dist.generation.truth import Truth, generate_truth
 

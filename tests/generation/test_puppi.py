@@ -10,12 +10,14 @@ import pytest
 
 pytest.importorskip("pythia8mc")
 
+from darkop_dist.generation.card import load_card
 from darkop_dist.generation.part import request_of
-from darkop_dist.generation.pileup import load_pool, overlay, read_profile
+from darkop_dist.generation.pileup import load_pool, overlay
+from darkop_dist.generation.pileup_profile import read_profile
 from darkop_dist.generation.plan import plan_parts
 from darkop_dist.generation.puppi import density, is_primary, reconstructed_vertices
 from darkop_dist.generation.reconstruct import measured_particles, reconstruct
-from darkop_dist.generation.response import CHARGED_HADRON, NEUTRAL_HADRON, load_card
+from darkop_dist.generation.response import CHARGED_HADRON, NEUTRAL_HADRON
 from darkop_dist.generation.truth import Truth, generate_truth
 
 CARD = load_card("cms")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from darkop_dist.generation import GeneratedSample
+from darkop_dist.generation.card import load_card
 from darkop_dist.generation.clustering import cluster, constituent_columns
 from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jets import btag, hadron_flavour
 from darkop_dist.generation.leptons import isolation
-from darkop_dist.generation.response import CHARGED_HADRON, MUON, load_card
+from darkop_dist.generation.response import CHARGED_HADRON, MUON
 
 CARD = load_card()
 

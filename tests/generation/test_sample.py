@@ -9,7 +9,7 @@ import uproot
 
 from darkop_dist.errors import InputValueError, OutputError, UnknownNameError
 from darkop_dist.generation import GeneratedSample, generate, load_process, plan
-from darkop_dist.generation.pileup import read_profile
+from darkop_dist.generation.pileup_profile import read_profile
 from darkop_dist.generation.process import pythia_lines
 
 FAST: dict[str, float | int | str] = {"mpi": "off"}
