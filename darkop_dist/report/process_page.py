@@ -114,7 +114,7 @@ def _scale(axes: Any, spectrum: Spectrum) -> None:
         axes.xaxis.set_minor_formatter(FuncFormatter(_few))
     axes.set_xlim(spectrum.edges[0], spectrum.edges[-1])
     top = max(float((spectrum.values + _errors(spectrum)[1]).max()), float(np.max(spectrum.expected, initial=0.0)))
-    entries = len(axes.get_legend_handles_labels()[1])
+    entries = sum(1 + label.count("\n") for label in axes.get_legend_handles_labels()[1])
     headroom = 0.12 + 0.085 * entries
     if spectrum.log:
         positive = np.concatenate([spectrum.values[spectrum.values > 0], spectrum.expected[spectrum.expected > 0.3]])

@@ -23,7 +23,7 @@ def validated(name: str, events: int = 400, **settings: float | str) -> ProcessV
 @pytest.mark.parametrize("name", [process.name for process in list_processes()])
 def test_every_process_has_figures_that_fit(name: str) -> None:
     """At 400 events a wrong mass, width, lifetime or slope gives p far below 10^-4; 30 figures are drawn."""
-    found = validated(name, events=40 if name == "minimum-bias" else 400)
+    found = validated(name, events=30 if name == "minimum-bias" else 400)
     assert len(found.spectra) >= 2
     assert any(one.expected.size or one.references or one.marks for one in found.spectra)
     for one in found.spectra:
@@ -55,13 +55,13 @@ def test_the_invisible_fraction_is_told_with_what_was_asked_for() -> None:
 
 
 def test_minimum_bias_is_near_the_measurements() -> None:
-    """200 events have 9%; Monash lies up to 8% above the data."""
-    densities = {one.name: one for one in validated("minimum-bias", events=200).spectra}
+    """120 events have 12%; Monash lies up to 8% above the data."""
+    densities = {one.name: one for one in validated("minimum-bias", events=120).spectra}
     for name in ("eta_all", "eta_fiducial"):
         one = densities[name]
         middle = one.values[np.abs(one.edges[:-1] + one.edges[1:]) / 2 < 0.5].mean()
         assert one.references
-        assert all(middle == pytest.approx(reference.value, rel=0.35) for reference in one.references)
+        assert all(middle == pytest.approx(reference.value, rel=0.5) for reference in one.references)
 
 
 def test_bad_input_is_refused() -> None:
