@@ -22,6 +22,7 @@ from darkop_dist.errors import InputFileError, InputValueError, RunError
 from darkop_dist.generation import plan
 from darkop_dist.generation.lhe import LheWeight, read_lhe, write_events
 from darkop_dist.generation.packing import part_key
+from darkop_dist.generation.rates import measure_rates
 from darkop_dist.generation.sample import shower
 from darkop_dist.stages.generation import kept_parts
 
@@ -312,3 +313,10 @@ def test_an_event_without_an_end_is_refused(plain: Path) -> None:
     plain.write_text(text[:last] + text[last + len("</event>") :])
     with pytest.raises(InputFileError, match=f"event {EVENTS} has no </event>"):
         read_lhe(plain)
+
+
+def test_a_file_is_planned_on_paper(plain: Path) -> None:
+    rates = measure_rates(plan.plan_shower(read_lhe(plain), None, seed=5, lines=NO_MPI), 40)
+    assert rates.events == 40
+    assert rates.whole_s > 0
+    assert rates.bare_s > 0
