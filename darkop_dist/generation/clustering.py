@@ -10,11 +10,14 @@ import awkward as ak
 import fastjet
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter
 
 from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, NEUTRAL_HADRON, PHOTON
 
 fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001 - nothing public silences the banner
 
+CELL_SHARE, WINDOW = 0.75, 5
+EDGE, ENOUGH = np.tanh(8.0), 1 - 1e-6  # of rounding
 FRACTIONS: Mapping[str, int] = MappingProxyType(
     {"chHEF": CHARGED_HADRON, "neHEF": NEUTRAL_HADRON, "neEmEF": PHOTON, "chEmEF": ELECTRON, "muEF": MUON}
 )
@@ -35,15 +38,40 @@ def cluster(
         Jets as ``events * var * {pt, eta, phi, mass, E}`` by falling pt, and the indices of their constituents in
         ``particles``, ``events * var * var * int``.
     """
-    enough = ak.sum(np.hypot(particles.px, particles.py), axis=1) > pt_min  # no jet has more than the scalar sum
-    chosen = enough if chosen is None else chosen & enough
-    used = particles[ak.broadcast_arrays(chosen, particles.px)[0]]
-    momenta = ak.zip({axis: used[axis] for axis in ("px", "py", "pz", "E")}, with_name="Momentum4D")
+    chosen = ak.ones_like(particles.px, dtype=bool) if chosen is None else chosen
+    chosen = chosen & may_have_jets(particles, radius=radius, pt_min=pt_min)
+    momenta = ak.zip({axis: particles[axis][chosen] for axis in ("px", "py", "pz", "E")}, with_name="Momentum4D")
     sequence = fastjet.ClusterSequence(momenta, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
     jets = sequence.inclusive_jets(min_pt=pt_min)
     order = ak.argsort(np.hypot(jets.px, jets.py), ascending=False)
     constituents = sequence.constituent_index(min_pt=pt_min)[order]
-    return polar(jets[order]), _numbered(constituents, ak.local_index(particles, axis=1)[chosen])
+    return polar(jets[order]), _numbered(constituents, ak.local_index(particles.px, axis=1)[chosen])
+
+
+def may_have_jets(particles: ak.Array, *, radius: float, pt_min: float) -> npt.NDArray[np.bool_]:
+    """Events in which a jet can be above a threshold, shape (events,).
+
+    A jet has no more than the scalar sum over what lies within one and a half radii of its axis, and that is in five
+    times five cells of three quarters of the radius about it.
+
+    Args:
+        particles: ``events * var * {px, py, pz, E}`` in GeV.
+        radius: of the jets.
+        pt_min: their threshold in GeV.
+    """
+    counts = np.asarray(ak.to_numpy(ak.num(particles)), dtype=np.int64)
+    px, py, pz, energy = (np.asarray(ak.to_numpy(ak.flatten(particles[axis]))) for axis in ("px", "py", "pz", "E"))
+    rapidity = np.arctanh(np.clip(pz / np.maximum(energy, 1e-12), -EDGE, EDGE))
+    cell = CELL_SHARE * radius
+    rows, columns = 2 * int(np.ceil(np.arctanh(EDGE) / cell)), int(2 * np.pi / cell)
+    row = (rapidity / cell).astype(np.int64) + rows // 2
+    column = np.minimum((np.arctan2(py, px) / (2 * np.pi) % 1 * columns).astype(np.int64), columns - 1)
+    place = (np.repeat(np.arange(len(counts)), counts) * rows + row) * columns + column
+    sums = np.bincount(place, weights=np.hypot(px, py), minlength=len(counts) * rows * columns)
+    windows = uniform_filter(
+        sums.reshape(-1, rows, columns), size=(1, WINDOW, WINDOW), mode=("constant", "constant", "wrap")
+    )
+    return np.asarray(windows.max(axis=(1, 2), initial=0.0) * WINDOW**2 > ENOUGH * pt_min)
 
 
 def _numbered(constituents: ak.Array, places: ak.Array) -> ak.Array:

@@ -128,10 +128,10 @@ def generated_jets(truth: Truth, *, radius: float, pt_min: float, eta_max: float
 
 
 def scaled_by(jets: ak.Array, factors: ak.Array) -> tuple[ak.Array, ak.Array]:
-    """Jets with pt, masses and energy times a factor, and the momentum that this adds."""
+    """Jets with pt, mass and energy times a factor, and the momentum that this adds."""
     added = (factors - 1) * jets.pt
     shift = ak.zip({"px": added * np.cos(jets.phi), "py": added * np.sin(jets.phi)})
-    fields = {name: jets[name] * (factors if name in {"pt", "mass", "E", "msoftdrop"} else 1) for name in jets.fields}
+    fields = {name: jets[name] * (factors if name in {"pt", "mass", "E"} else 1) for name in jets.fields}
     return ak.zip(fields), shift
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import awkward as ak
 import fastjet
 import numpy as np
@@ -14,10 +12,10 @@ from darkop_dist.generation.clustering import cluster, constituent_columns, flat
 from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.jets import RAW_SHARE, Jets, generated_jets, rescaled
+from darkop_dist.generation.soft_drop import soft_drop_mass
 from darkop_dist.generation.truth import Truth
 
-SOFT_DROP = {"beta": 0.0, "symmetry_cut": 0.1}
-SUBJETS = (1, 2, 3, 4)
+SUBJETS = (1, 2, 3)
 WHOLE_EVENT = 100.0  # a radius beyond which nothing lies: all that is given becomes one jet
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +33,7 @@ def measured_large_jets(
 
     Returns:
         The jets above the card's threshold with ``msoftdrop`` in GeV (beta 0, z above 0.1; JHEP 05 (2014) 146,
-        arXiv:1402.2657) and ``tau1`` to ``tau4`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and
+        arXiv:1402.2657) and ``tau1`` to ``tau3`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and
         the generated ones.
     """
     rules = card.jet.large
@@ -46,13 +44,17 @@ def measured_large_jets(
     found, constituents = cluster(
         weighted, chosen=particles.puppi > 0, radius=rules.radius, pt_min=RAW_SHARE * rules.pt_min
     )
-    structure = substructure(found, constituents, weighted, radius=rules.radius)
     columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, weighted)}
     pt, eta = (ak.to_numpy(ak.flatten(found[name])) for name in ("pt", "eta"))
     factors = calibrated(pt, eta, rules.calibration or card.jet.calibration, rng)
-    jets, shift, order = rescaled(ak.zip(columns | structure), factors, card.jet, pt_min=rules.pt_min)
+    jets, shift, order = rescaled(ak.zip(columns), factors, card.jet, pt_min=rules.pt_min)
+    constituents = constituents[order]
+    structure = substructure(jets, constituents, weighted, radius=rules.radius)
+    structure["msoftdrop"] = structure["msoftdrop"] * jets.pt / found.pt[order]
+    for name, values in structure.items():
+        jets = ak.with_field(jets, values, name)
     jets = ak.with_field(jets, nearest(jets, generated, cone=rules.radius / 2), "genJetAK8Idx")
-    return Jets(jets, constituents[order], shift, shift), generated
+    return Jets(jets, constituents, shift, shift), generated
 
 
 def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array, *, radius: float) -> dict[str, ak.Array]:
@@ -65,22 +67,19 @@ def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array, *,
         radius: of the jets.
 
     Returns:
-        ``msoftdrop`` in GeV and ``tau1`` to ``tau4``, each ``events * var``; tau_N is 0 with N constituents or fewer.
+        ``msoftdrop`` in GeV and ``tau1`` to ``tau3``, each ``events * var``; tau_N is 0 with N constituents or fewer.
     """
     counts = ak.num(jets)
     if not ak.sum(counts):
         return {name: ak.zeros_like(jets.pt) for name in ("msoftdrop", *(f"tau{n}" for n in SUBJETS))}
     rows = _one_row_per_jet(constituents, particles)
-    whole = fastjet.ClusterSequence(rows, fastjet.JetDefinition(fastjet.cambridge_algorithm, WHOLE_EVENT))
-    mass = np.maximum(
-        ak.to_numpy(whole.exclusive_jets_softdrop_grooming(njets=1, R0=radius, **SOFT_DROP).msoftdrop), 0.0
-    )
-    taus = _subjettiness(whole, radius)
-    flat: dict[str, Floats] = {"msoftdrop": mass, **{f"tau{n}": taus[:, place] for place, n in enumerate(SUBJETS)}}
+    taus = {f"tau{n}": values for n, values in zip(SUBJETS, _subjettiness(rows, radius).T, strict=True)}
+    flat: dict[str, Floats] = {"msoftdrop": soft_drop_mass(rows), **taus}
     return {name: ak.unflatten(values, counts) for name, values in flat.items()}
 
 
-def _subjettiness(jets: Any, radius: float) -> Floats:
+def _subjettiness(rows: ak.Array, radius: float) -> Floats:
+    jets = fastjet.ClusterSequence(rows, fastjet.JetDefinition(fastjet.cambridge_algorithm, WHOLE_EVENT))
     found = jets.njettiness(njets=list(SUBJETS), axes_definition="OnePass_KT_Axes", beta=1.0, R0=radius)
     return np.asarray(ak.to_numpy(found), dtype=np.float64).reshape(-1, len(SUBJETS))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
 from darkop_dist.generation.card import DEFAULT_CARD, card_file
-from darkop_dist.generation.plan import EVENTS_PER_PART, plan_parts
+from darkop_dist.generation.plan import plan_parts
 from darkop_dist.generation.process import process_file
 from darkop_dist.generation.sample import PartMaker, generate, made_here
 
@@ -32,13 +32,14 @@ def cache_key(request: GeneratedBy) -> str:
     Raises:
         UnknownNameError: no such process.
     """
+    first = plan_parts(request.process, request.events, seed=request.seed, settings=request.settings)[0]
     content = {
         "process": process_file(request.process).read_text(encoding="utf-8"),
         "response": card_file(DEFAULT_CARD).read_text(encoding="utf-8"),
-        "lines": plan_parts(request.process, 1, seed=0, settings=request.settings)[0].lines,
+        "lines": first.lines,
         "events": request.events,
         "seed": request.seed,
-        "events_per_part": EVENTS_PER_PART,
+        "events_per_part": first.events,
         "writer": WRITER_VERSION,
         **{name: metadata.version(name) for name in ("pythia8mc", "fastjet")},
     }

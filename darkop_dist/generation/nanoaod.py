@@ -29,7 +29,7 @@ COLLECTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             **dict.fromkeys(("electronIdx1", "electronIdx2", "muonIdx1", "muonIdx2"), "int32"),
         },
         "FatJet": {
-            **dict.fromkeys(("pt", "eta", "phi", "mass", "msoftdrop", "tau1", "tau2", "tau3", "tau4"), "float32"),
+            **dict.fromkeys(("pt", "eta", "phi", "mass", "msoftdrop", "tau1", "tau2", "tau3"), "float32"),
             **dict.fromkeys(("chHEF", "neHEF", "chEmEF", "neEmEF", "muEF"), "float32"),
             **dict.fromkeys(("nConstituents", "jetId", "genJetAK8Idx"), "int32"),
         },

@@ -14,7 +14,7 @@ from darkop_dist.generation.lhe import LheFile, LheRange, opened_events
 from darkop_dist.generation.pileup_profile import PileupProfile
 from darkop_dist.generation.process import load_process, pythia_lines
 
-EVENTS_PER_PART = 500
+EVENTS_PER_PART = 1000
 COLLISIONS_LIKE_EVENT = 10.0  # so many collisions of pile-up take about the memory of a hard event
 
 
@@ -61,15 +61,19 @@ class PartPlan:
     lhe: LheRange | None = None
 
 
-def part_events(measurement: Measurement) -> int:
+def part_events(measurement: Measurement, part_factor: int = 1) -> int:
     """Events of a part: fewer with pile-up, so that a part takes about the same memory.
 
+    Args:
+        measurement: how the events are measured.
+        part_factor: of the process, see `process.Process`.
+
     >>> part_events(PLAIN)
-    500
+    1000
     """
     profile = measurement.pileup
     if profile is None:
-        return EVENTS_PER_PART
+        return part_factor * EVENTS_PER_PART
     mean = math.fsum(mean * share for mean, share in zip(profile.means, profile.probabilities, strict=True))
     return math.ceil(EVENTS_PER_PART / (1 + mean / COLLISIONS_LIKE_EVENT))
 
@@ -99,7 +103,7 @@ def plan_parts(
     known = load_process(process)
     lines = pythia_lines(known, settings)
     entropy = (seed, zlib.crc32(process.encode()))
-    size = part_events(measurement)
+    size = part_events(measurement, known.part_factor)
     return tuple(
         PartPlan(
             process=process,

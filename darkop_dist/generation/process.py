@@ -68,6 +68,8 @@ class Process(BaseModel):
         slha: a supersymmetric spectrum in the format of the SUSY Les Houches Accord, hep-ph/0311123, with braces as in
             the lines; empty for none.
         parameters: what a user may set, by name.
+        part_factor: how many times more events a part has than that of other processes: more where events are small and
+            Pythia takes long to start.
         cross_section: ``pythia`` if Pythia's is right at its order, ``unknown`` if it is not to be used.
         reference: the paper that describes it.
         approximations: what is missing or simplified.
@@ -80,6 +82,7 @@ class Process(BaseModel):
     label: str
     description: str
     matrix_elements: Literal["pythia", "spin-1-mediator"] = "pythia"
+    part_factor: int = 1
     cross_section: Literal["pythia", "unknown"] = "pythia"
     settings: tuple[str, ...]
     slha: str = ""

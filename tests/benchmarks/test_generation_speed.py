@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from darkop_dist.generation import clustering, jets, large_jets, part, truth
 from darkop_dist.generation.packing import pack_part
-from darkop_dist.generation.plan import EVENTS_PER_PART, plan_parts
+from darkop_dist.generation.plan import PLAIN, part_events, plan_parts
 from darkop_dist.generation.process import list_processes
 
 EVENTS = 200
@@ -63,7 +63,9 @@ def test_events_per_second(
         "start_s": start_s,
         "kept_bytes_per_event": len(pack_part(made).data) / EVENTS,
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-        "core_hours_per_million": 1e6 * (start_s / EVENTS_PER_PART + ours / EVENTS) / 3600,
+        "core_hours_per_million": 1e6
+        * (start_s / part_events(PLAIN, load_process(name).part_factor) + ours / EVENTS)
+        / 3600,
     }
     benchmark.extra_info.update(numbers)
     with capsys.disabled():
