@@ -19,7 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from darkop_dist.generation import clustering, jets, large_jets, part, truth
 from darkop_dist.generation.packing import pack_part
 from darkop_dist.generation.plan import PLAIN, part_events, plan_parts
-from darkop_dist.generation.process import list_processes
+from darkop_dist.generation.process import list_processes, load_process
 
 EVENTS = 200
 

@@ -43,8 +43,8 @@ def test_parts_with_pile_up_are_smaller_and_hold_the_same_events() -> None:
     """Ten collisions count as one event of memory: with 30 on average a part has a quarter of the events."""
     pileup = plan.Measurement(pileup=read_profile("30"))
     parts = plan.plan_parts("qcd-dijets", 1000, seed=1, settings=FAST, measurement=pileup)
-    assert [part.events for part in parts] == [125] * 8
-    assert [part.events for part in plan.plan_parts("qcd-dijets", 1100, seed=1, settings=FAST)] == [500, 500, 100]
+    assert [part.events for part in parts] == [250] * 4
+    assert [part.events for part in plan.plan_parts("qcd-dijets", 2100, seed=1, settings=FAST)] == [1000, 1000, 100]
 
 
 @pytest.mark.parametrize("process", ["qcd-dijets", "z-nunu-jets"])
