@@ -65,6 +65,30 @@ class MissingMomentum(_Section):
     tolerance: float
 
 
+class Crowded(_Section):
+    """Missing momentum under pile-up: sigma^2 = alone^2 + collisions * per_collision^2 in GeV.
+
+    Attributes:
+        column: of NanoAOD, ``MET`` or ``PuppiMET``.
+        title: what it is shown as.
+        source: the papers.
+        alone: without pile-up.
+        per_collision: what one collision adds in quadrature.
+        tolerance: relative difference that counts as agreement.
+    """
+
+    column: str
+    title: str
+    source: str
+    alone: float
+    per_collision: float
+    tolerance: float
+
+    def at(self, collisions: Floats) -> Floats:
+        """The resolution for numbers of collisions, of any shape."""
+        return np.asarray(np.sqrt(self.alone**2 + collisions * self.per_collision**2))
+
+
 class Curve(_Section):
     """Points of one curve.
 
@@ -92,6 +116,7 @@ class Published(_Section):
 
     jets: Jets
     met: MissingMomentum
+    crowded: tuple[Crowded, ...] = ()
     curve: tuple[Curve, ...]
 
 

@@ -13,9 +13,17 @@ import numpy as np
 from darkop_dist.generation.card import Floats, ResponseCard, load_card
 from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.jet_fit import LARGE_PT_NODES, MIN_ENTRIES, PT_NODES, bin_edges, core_of
-from darkop_dist.generation.published import Curve, JetResolution, MissingMomentum, load_published
+from darkop_dist.generation.published import Crowded, Curve, JetResolution, MissingMomentum, load_published
 from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON, UM_PER_CM, measure
-from darkop_dist.generation.validation_events import MatchedJets, MissingMomenta, gun, matched_jets, missing_momenta
+from darkop_dist.generation.validation_events import (
+    CrowdedMomenta,
+    MatchedJets,
+    MissingMomenta,
+    crowded_momenta,
+    gun,
+    matched_jets,
+    missing_momenta,
+)
 
 GUN_PARTICLES = 4000
 GUN_PT_GEV = 5.0
@@ -23,6 +31,7 @@ OTHER_SEEDS = 1_000_000
 """Away from the seeds of fits, so that a calibration is tested with events that it has not seen."""
 
 RESPONSE_TOLERANCE = 0.02
+COLLISION_EDGES = (2, 12, 22, 32, 42, 52, 70)
 SUM_ET_EDGES_GEV = (60.0, 100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 1000.0)
 
 
@@ -61,6 +70,11 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
             "Missing momentum", "standard deviation of the Gaussian core of measured minus true component, x and y "
             "together; Z to neutrinos and jets without pile-up", "ΣET [GeV]", "resolution of a component [GeV]",
             percent=False,
+        ),
+        "crowded_resolution": Quantity(
+            "Missing momentum under pile-up", "standard deviation of the Gaussian core of the component perpendicular "
+            "to a Z boson of less than 60 GeV that decays to neutrinos", "collisions in a crossing",
+            "resolution of a component [GeV]", percent=False,
         ),
         "track_efficiency": Quantity("Tracking efficiency", "single charged pions with a track", _PT, _EFFICIENCY),
         "displaced_efficiency": Quantity(
@@ -150,6 +164,9 @@ def validate(card_name: str, *, events: int, seed: int, workers: int = 1) -> tup
         found += _jet_comparisons(jets[1], factors, large_goal, LARGE_PT_NODES)
     momenta = missing_momenta(card_name, events=events, seed=seed + OTHER_SEEDS, workers=workers)
     found.append(_met_comparison(momenta, published.met))
+    if published.crowded:
+        crowded = crowded_momenta(card_name, events=events // 2, seed=seed + OTHER_SEEDS, workers=workers)
+        found += [_crowded_comparison(crowded, known) for known in published.crowded]
     found += [_gun_comparison(curve, card, rng) for curve in published.curve]
     return tuple(comparison for comparison in found if comparison.x)
 
@@ -196,6 +213,20 @@ def _met_comparison(momenta: MissingMomenta, published: MissingMomentum) -> Comp
         "met_resolution", published.title, published.source, published.tolerance,
         tuple(x for x, _ in rows), tuple(core.sigma for _, core in rows), tuple(core.sigma_error for _, core in rows),
         tuple(published.stochastic * float(np.sqrt(x)) for x, _ in rows),
+    )  # fmt: skip
+
+
+def _crowded_comparison(momenta: CrowdedMomenta, published: Crowded) -> Comparison:
+    rows = []
+    for low, high in pairwise(COLLISION_EDGES):
+        chosen = (momenta.collisions >= low) & (momenta.collisions < high)
+        if chosen.sum() >= MIN_ENTRIES:
+            mean = float(momenta.collisions[chosen].mean())
+            rows.append((mean, core_of(momenta.errors[published.column][chosen]), float(published.at(np.array(mean)))))
+    return Comparison(
+        "crowded_resolution", published.title, published.source, published.tolerance,
+        tuple(x for x, _, _ in rows), tuple(core.sigma for _, core, _ in rows),
+        tuple(core.sigma_error for _, core, _ in rows), tuple(known for _, _, known in rows),
     )  # fmt: skip
 
 

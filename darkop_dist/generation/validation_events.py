@@ -20,13 +20,19 @@ from darkop_dist.generation.card import Floats, load_card
 from darkop_dist.generation.clustering import cluster
 from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import calibrated
+from darkop_dist.generation.pileup import load_pool, overlay
+from darkop_dist.generation.pileup_profile import PileupProfile
+from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
+from darkop_dist.runs import cache_directory
 
 Result = TypeVar("Result")
 EVENTS_PER_PART = 250
 MATCHING_RADIUS = 0.2
 MEASURED_PT_MIN_GEV, GENERATED_PT_MIN_GEV = 3.0, 9.0
+CROWDED = tuple(float(mean) for mean in range(5, 60, 5))
+CROWDED_POOL, CROWDED_Z_PT_MAX_GEV = 2000, 60.0
 JET_COLUMNS = ("pt", "eta", "measured")
 MASSES_GEV = {211: 0.1396, 130: 0.4976, 13: 0.1057, 11: 0.000511, 22: 0.0}
 COMMON = ("Beams:eCM = 13000.", "ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10.")
@@ -38,13 +44,17 @@ DIJETS = (
     "PhaseSpace:bias2SelectionPow = 5.",
     "PhaseSpace:bias2SelectionRef = 100.",
 )
-INVISIBLE_Z = (
+Z_TO_NEUTRINOS = (
     *COMMON,
     "WeakBosonAndParton:qqbar2gmZg = on",
     "WeakBosonAndParton:qg2gmZq = on",
     "WeakZ0:gmZmode = 2",
     "23:onMode = off",
     "23:onIfAny = 12 14 16",
+)
+SLOW_Z = (*Z_TO_NEUTRINOS, "PhaseSpace:pTHatMin = 10.")
+INVISIBLE_Z = (
+    *Z_TO_NEUTRINOS,
     "PhaseSpace:pTHatMin = 20.",
     "PhaseSpace:bias2Selection = on",
     "PhaseSpace:bias2SelectionPow = 4.",
@@ -75,6 +85,19 @@ class MatchedJets:
     pt: Floats
     eta: Floats
     measured: Floats
+
+
+@dataclass(frozen=True)
+class CrowdedMomenta:
+    """Missing momentum under pile-up.
+
+    Attributes:
+        errors: component perpendicular to the Z boson in GeV by name, each of shape (events,).
+        collisions: number of collisions in the crossing, shape (events,).
+    """
+
+    errors: dict[str, Floats]
+    collisions: Floats
 
 
 @dataclass(frozen=True)
@@ -144,6 +167,37 @@ def missing_momenta(card: str, *, events: int, seed: int, workers: int = 1) -> M
     parts = _parts(card, INVISIBLE_Z, events, seed, (rules.radius,), rules.pt_min)
     done = list(_mapped(_met_of_part, parts, workers))
     return MissingMomenta(*(np.concatenate([getattr(part, name) for part in done]) for name in ("error", "sum_et")))
+
+
+def crowded_momenta(card: str, *, events: int, seed: int, workers: int = 1) -> CrowdedMomenta:
+    """Missing momentum of Z bosons of little momentum that decay to neutrinos, among `CROWDED` further collisions.
+
+    Args:
+        card: name of the response card.
+        events: number of events.
+        seed: seed, 0 or above.
+        workers: number of processes; the numbers do not depend on it.
+    """
+    load_pool(CROWDED_POOL, cache_directory())  # once, before workers that share the cache ask for it
+    done = list(_mapped(_crowded_part, _parts(card, SLOW_Z, events, seed, (), 0.0), workers))
+    columns = {name: np.concatenate([part.errors[name] for part in done]) for name in done[0].errors}
+    return CrowdedMomenta(columns, np.concatenate([part.collisions for part in done]))
+
+
+def _crowded_part(part: _Part) -> CrowdedMomenta:
+    truth, rng = _truth(part)
+    card = load_card(part.card)
+    profile = PileupProfile("flat", CROWDED, (1 / len(CROWDED),) * len(CROWDED), CROWDED_POOL)
+    pool = load_pool(CROWDED_POOL, cache_directory())
+    columns = reconstruct(overlay(truth, profile, pool, beam_spot_mm=card.beam_spot_mm, rng=rng), card, rng)
+    px, py = truth.invisible_px, truth.invisible_py
+    pt = np.hypot(px, py)
+    slow = pt < CROWDED_Z_PT_MAX_GEV
+    errors = {}
+    for name in ("MET", "PuppiMET"):
+        x, y = (columns[f"{name}_pt"] * turn(columns[f"{name}_phi"]) for turn in (np.cos, np.sin))
+        errors[name] = np.asarray((x * py - y * px) / pt)[slow]
+    return CrowdedMomenta(errors, 1.0 + np.asarray(columns["Pileup_nPU"])[slow])
 
 
 def _parts(
