@@ -6,8 +6,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NAMES = ["first_search.ipynb", "nothing_lost.ipynb"]
+NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "nothing_lost.ipynb"]
 TOLD = {
+    "events_on_demand.ipynb": ("asked 0.3", "vertices are seen", "20 were expected"),
     "first_search.ipynb": ("floor 1/(n+1)",),
     "nothing_lost.ipynb": (
         "20000 of 20000 events",
