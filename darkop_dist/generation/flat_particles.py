@@ -9,7 +9,8 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.generation.truth import PartRequest, generate_record
+from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.truth import generate_record
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -12,8 +12,9 @@ from darkop_dist.generation.lhe import variation_column
 from darkop_dist.generation.normalisation import PartNormalisation
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.plan import PartPlan
+from darkop_dist.generation.pythia_run import PartRequest
 from darkop_dist.generation.reconstruct import reconstruct
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.truth import generate_truth
 from darkop_dist.runs import cache_directory
 
 PYTHIA_SEEDS = 900_000_000

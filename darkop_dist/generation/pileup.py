@@ -80,7 +80,8 @@ def _pool_key(events: int) -> str:
 
 
 def _generated(events: int) -> Pool:
-    from darkop_dist.generation.truth import PartRequest, generate_truth
+    from darkop_dist.generation.pythia_run import PartRequest
+    from darkop_dist.generation.truth import generate_truth
 
     lines = pythia_lines(load_process(POOL_PROCESS), {})
     found: list[ak.Array] = []

@@ -14,8 +14,8 @@ import numpy as np
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.flat_particles import Particles
 from darkop_dist.generation.process import Process, load_process, parameter_values, pythia_lines
+from darkop_dist.generation.pythia_run import PartRequest
 from darkop_dist.generation.spectrum import Spectrum
-from darkop_dist.generation.truth import PartRequest
 from darkop_dist.generation.validation_dark import DARK
 from darkop_dist.generation.validation_standard import STANDARD
 

@@ -14,7 +14,8 @@ from darkop_dist.generation.plan import PartPlan, complete_plans
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part
-    from darkop_dist.generation.truth import PartRequest
+    from darkop_dist.generation.pythia_run import PartRequest
+
 
 TIMED_EVENTS = 200
 Wanted = TypeVar("Wanted", "PartPlan", "PartRequest")
@@ -31,7 +32,7 @@ class Rates:
         whole_s: Pythia, response, jets and packing, seconds per event, without the start.
         kept_bytes: bytes per event of a part that is kept until the sample is whole.
         file_bytes: bytes per event of the ROOT file.
-        memory_bytes: most that this process has used so far.
+        memory_bytes: most that a worker takes, reckoned from what this process took for fewer events.
     """
 
     events: int
@@ -58,12 +59,14 @@ def measure_rates(plans: Sequence[PartPlan], events: int = TIMED_EVENTS) -> Rate
 
     with complete_plans(plans) as complete:
         plan = complete(plans[0])
-    count = min(events, plan.events)
+    size, count = plan.events, min(events, plan.events)
     plan = _fewer(plan, count)
     _timed(make_part, _fewer(plan, _quarter(count)))  # what is imported and compiled once is no part of what is timed
+    before = _peak_bytes()
     starting_s, bare_s = _bare(request_of(plan))
     part, whole_s = _timed(make_part, plan)
     packed, packing_s = _timed(pack_part, part)
+    per_event = (_peak_bytes() - before) / max(count - _quarter(count), 1)
     return Rates(
         events=count,
         starting_s=starting_s,
@@ -71,8 +74,13 @@ def measure_rates(plans: Sequence[PartPlan], events: int = TIMED_EVENTS) -> Rate
         whole_s=max(whole_s + packing_s - starting_s, 0.0) / count,
         kept_bytes=len(packed.data) / count,
         file_bytes=_file_bytes(part) / count,
-        memory_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        memory_bytes=int(_peak_bytes() + per_event * (size - count)),
     )
+
+
+def _peak_bytes() -> int:
+    """Most that this process has used so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def forecast(plans: Sequence[PartPlan], rates: Rates, workers: int) -> tuple[str, ...]:

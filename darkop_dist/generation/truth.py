@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +17,11 @@ import pythia8mc
 from darkop_dist.errors import RunError
 from darkop_dist.generation.black_hole import BlackHole, black_hole_of, collisions, production
 from darkop_dist.generation.black_hole_events import make_event, write_holes
-from darkop_dist.generation.diagnosis import explain
 from darkop_dist.generation.history import history
 from darkop_dist.generation.lhe import LheRange, lhe_lines, write_events
-from darkop_dist.generation.own_lines import own_settings, own_text, pythia_alone
+from darkop_dist.generation.pythia_run import PartRequest, captured_output, explained, next_events, start_pythia
 from darkop_dist.generation.suep import MEDIATOR, Suep, decay_mediators, suep_of
 
-FAILED_IN_A_ROW = 100
 SPARE_HOLES = 20
 HEAVY_HADRON_PT_MIN_GEV = 5.0
 TAU, TAU_NEUTRINO, PION0 = 15, 16, 111
@@ -34,27 +29,6 @@ LEPTONS_FROM_TAUS = (11, 13)
 MB_TO_PB = 1e9
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PartRequest:
-    """What makes one part.
-
-    Attributes:
-        process: name of the process, for messages.
-        lines: Pythia's settings.
-        own_matrix_elements: Pythia's own matrix elements are replaced by those of `mediator`.
-        seed: Pythia's seed, from 1 to 900000000.
-        events: number of events; of a Les Houches file those that are read.
-        lhe: the events of a Les Houches file; None where Pythia makes the hard process.
-    """
-
-    process: str
-    lines: tuple[str, ...]
-    own_matrix_elements: bool
-    seed: int
-    events: int
-    lhe: LheRange | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +118,8 @@ def generate_record(request: PartRequest) -> GeneratedRecord:
     hole = black_hole_of(request.lines)
     if hole is not None:
         return _evaporated(request, hole)
-    pythia, alive = _start(request)
-    events, failed = _next_events(pythia, request)
+    pythia, alive = start_pythia(request)
+    events, failed = next_events(pythia, request)
     info = pythia.infoPython()
     estimate = CrossSection(info.sigmaGen() * MB_TO_PB, info.sigmaErr() * MB_TO_PB, int(info.nTried()))
     found = _without_failed(estimate, failed, request.events, int(info.nSelected()))
@@ -157,11 +131,11 @@ def _showered(request: PartRequest, lhe: LheRange) -> Truth:
     with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
         events = Path(directory) / "events.lhe"
         read = write_events(lhe, events)
-        with _captured_output():  # matching prints tables for every part, at its beginning and at its end
-            pythia, alive = _start(replace(request, lines=(*lhe_lines(events), *request.lines)))
+        with captured_output():  # matching prints tables for every part, at its beginning and at its end
+            pythia, alive = start_pythia(replace(request, lines=(*lhe_lines(events), *request.lines)))
             record = pythia.nextBatch(request.events)
             truth = _reduced(pythia, record, request) if len(record) else None
-            reason = "" if len(record) else _explained(pythia, request)
+            reason = "" if len(record) else explained(pythia, request)
             del pythia, alive
     if truth is None:
         raise RunError(
@@ -190,8 +164,8 @@ def _evaporated(request: PartRequest, hole: BlackHole) -> GeneratedRecord:
     with tempfile.TemporaryDirectory(prefix="darkop-") as directory:
         file = Path(directory) / "holes.lhe"
         write_holes(hard, hole, made.xsec_pb, file)
-        pythia, alive = _start(replace(request, lines=(*request.lines, *lhe_lines(file))))
-        record, failed = _next_events(pythia, request)
+        pythia, alive = start_pythia(replace(request, lines=(*request.lines, *lhe_lines(file))))
+        record, failed = next_events(pythia, request)
     share = request.events / (request.events + failed)
     error = made.xsec_pb * share * math.sqrt((1 - share) / request.events)
     cross_section = CrossSection(share * made.xsec_pb, error, request.events + failed, failed)
@@ -251,109 +225,6 @@ def _production_points(points: ak.Array) -> dict[str, ak.Array]:
     return {**found, "vertex": ak.values_astype(ak.zeros_like(found["x"]), np.int32)}
 
 
-def _start(request: PartRequest) -> tuple[Any, object]:
-    with tempfile.TemporaryDirectory(prefix="darkop-") as directory:  # Pythia reads a spectrum while it starts
-        lines = _spectrum_lines(request, Path(directory) / "spectrum.slha")
-        pythia, alive = _configured(request, lines, quiet=True)
-        if pythia.init():
-            return pythia, alive
-        with _captured_output() as read:
-            pythia, alive = _configured(request, lines, quiet=False)
-            pythia.init()
-    said = [line.strip() for line in read().splitlines() if "PYTHIA Error" in line or "PYTHIA Abort" in line]
-    raise RunError(
-        f"{request.process}: Pythia does not start: {'; '.join(said) or 'it gave no reason'}. "
-        "Check the parameters: a threshold may be too high for the collision energy."
-    )
-
-
-def _spectrum_lines(request: PartRequest, file: Path) -> tuple[str, ...]:
-    """Write the supersymmetric spectrum of the process, if it has one."""
-    spectrum = own_text(request.lines, "slha")
-    if not spectrum:
-        return ()
-    file.write_text(spectrum, encoding="utf-8")
-    return ("SLHA:verbose = 0", f"SLHA:file = {file}")
-
-
-def _configured(request: PartRequest, more: tuple[str, ...], *, quiet: bool) -> tuple[Any, object]:
-    pythia = pythia8mc.Pythia("", False)
-    own = ("Print:quiet = on",) if quiet else ()
-    seeds = ("Random:setSeed = on", f"Random:seed = {request.seed}")
-    for line in (*own, *seeds, *more, *pythia_alone(request.lines)):
-        if not pythia.readString(line, False):
-            raise RunError(f"{request.process}: Pythia does not know the setting {line!r}. Correct it.")
-    if pythia.flag("JetMatching:merge"):  # off by default, and done by a hook that somebody has to give to Pythia
-        matching = pythia8mc.JetMatchingMadgraph()
-        pythia.setUserHooksPtr(matching)
-        return pythia, matching
-    hooks = _hooks(request)
-    for hook in hooks:
-        pythia.addUserHooksPtr(hook)
-    if not request.own_matrix_elements:
-        return pythia, hooks
-    from darkop_dist.generation.mediator import attach_mediator
-
-    return pythia, attach_mediator(pythia)
-
-
-def _hooks(request: PartRequest) -> list[object]:
-    """What looks into Pythia's events while they are made; must live as long as Pythia does."""
-    hooks: list[object] = []
-    bosons = {int(kind): float(mass) for kind, mass in own_settings(request.lines, "virtual-boson").items()}
-    if bosons:
-        from darkop_dist.generation.virtual_boson import VirtualBoson
-
-        hooks.append(VirtualBoson(bosons, np.random.default_rng(request.seed)))
-    minimum = float(own_settings(request.lines, "recoil").get("minimum", 0.0))
-    if minimum > 0:
-        from darkop_dist.generation.recoil import RecoilCut
-
-        hooks.append(RecoilCut(minimum))
-    return hooks
-
-
-@contextmanager
-def _captured_output() -> Iterator[Callable[[], str]]:
-    """Pythia prints its errors from C++ to file descriptor 1; there is no other way to read them."""
-    with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / "pythia.log"
-        text: list[str] = []
-        saved = os.dup(1)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
-        flush = ctypes.CDLL(None).fflush  # C keeps what it prints to anything but a terminal until the process ends
-        flush(None)
-        try:
-            os.dup2(descriptor, 1)
-            yield lambda: text[0]
-        finally:
-            flush(None)
-            os.dup2(saved, 1)
-            os.close(saved)
-            os.close(descriptor)
-            text.append(log.read_text(encoding="utf-8", errors="replace"))
-
-
-def _next_events(pythia: Any, request: PartRequest) -> tuple[ak.Array, int]:
-    """The events of a part and the number of failed ones: ``nextBatch`` leaves those out, so ask until it is full."""
-    batches: list[ak.Array] = []
-    missing, failed = request.events, 0
-    in_a_row = 0
-    while missing and in_a_row < FAILED_IN_A_ROW:
-        batch = pythia.nextBatch(missing)
-        in_a_row = 0 if len(batch) else in_a_row + missing
-        failed += missing - len(batch)
-        if len(batch):
-            batches.append(batch)
-            missing -= len(batch)
-    if not missing:
-        return (batches[0] if len(batches) == 1 else ak.concatenate(batches)), failed
-    raise RunError(
-        f"{request.process}: Pythia fails its events ({missing} of {request.events} missing, the last {in_a_row} "
-        f"tries without one). {_explained(pythia, request)}"
-    )
-
-
 def _without_failed(estimate: CrossSection, failed: int, kept: int, selected: int) -> CrossSection:
     """The cross section of the events that are left.
 
@@ -363,12 +234,6 @@ def _without_failed(estimate: CrossSection, failed: int, kept: int, selected: in
     share = min(selected / (kept + failed), 1.0)
     error = share * math.hypot(estimate.error_pb, estimate.pb * math.sqrt((1 - share) / kept))
     return CrossSection(share * estimate.pb, error, estimate.tried, failed)
-
-
-def _explained(pythia: Any, request: PartRequest) -> str:
-    with _captured_output() as read:
-        pythia.stat()
-    return explain(pythia, request.lines, read())
 
 
 def _properties(pythia: Any, ids: ak.Array) -> tuple[ak.Array, ak.Array, ak.Array, ak.Array]:

@@ -22,9 +22,10 @@ from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.pileup_profile import PileupProfile
+from darkop_dist.generation.pythia_run import PartRequest
 from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.response import measure
-from darkop_dist.generation.truth import PartRequest, Truth, generate_truth
+from darkop_dist.generation.truth import Truth, generate_truth
 from darkop_dist.runs import cache_directory
 
 Result = TypeVar("Result")

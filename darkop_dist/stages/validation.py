@@ -19,7 +19,7 @@ from darkop_dist.runs import version
 
 AGREEMENT = (
     "A point agrees if ours and the published number differ by no more than the tolerance and two standard deviations "
-    "of ours. There is no pile-up."
+    "of ours. There is no pile-up where it is not said."
 )
 
 

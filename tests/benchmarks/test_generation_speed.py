@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from darkop_dist.generation import clustering, jets, large_jets, part, truth
+from darkop_dist.generation import clustering, jets, large_jets, part, pythia_run, truth
 from darkop_dist.generation.packing import pack_part
 from darkop_dist.generation.plan import PLAIN, part_events, plan_parts
 from darkop_dist.generation.process import list_processes, load_process
@@ -44,8 +44,8 @@ def test_events_per_second(
     name: str, benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     (plan,) = plan_parts(name, EVENTS, seed=1, settings={})
-    starting, clusters = Clock(truth._start), Clock(clustering.cluster)
-    monkeypatch.setattr(truth, "_start", starting)
+    starting, clusters = Clock(pythia_run.start_pythia), Clock(clustering.cluster)
+    monkeypatch.setattr(truth, "start_pythia", starting)
     for module in (jets, large_jets):
         monkeypatch.setattr(module, "cluster", clusters)
     began = time.process_time()

@@ -30,7 +30,8 @@ from darkop_dist.generation.black_hole import (
 )
 from darkop_dist.generation.black_hole_events import HoleEvent, make_event, on_shell, quantum_numbers
 from darkop_dist.generation.process import load_process, pythia_lines
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.truth import generate_truth
 
 HOLE = BlackHole(dimensions=4, planck_mass=3000.0, minimum_mass=6000.0, last_mass=3000.0)
 MANY = BlackHole(dimensions=6, planck_mass=10.0, minimum_mass=10.0, last_mass=10.0)

@@ -13,11 +13,10 @@ from scipy.stats import kstest
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation import generate
-from darkop_dist.generation import truth as truth_room
 from darkop_dist.generation.own_lines import own_text
 from darkop_dist.generation.process import load_process, pythia_lines
+from darkop_dist.generation.pythia_run import PartRequest, next_events, start_pythia
 from darkop_dist.generation.record import write_record
-from darkop_dist.generation.truth import PartRequest
 from darkop_dist.generation.virtual_boson import pair_density
 
 BARE = ("PartonLevel:ISR = off", "PartonLevel:FSR = off", "HadronLevel:all = off")
@@ -31,8 +30,8 @@ class Sample:
     def __init__(self, events: int, lines: tuple[str, ...] = BARE, **settings: float | str) -> None:
         own = pythia_lines(load_process("compressed-susy"), {"mpi": "off", **settings})
         request = PartRequest("compressed-susy", (*own, *lines), own_matrix_elements=False, seed=5, events=events)
-        self.pythia, self._alive = truth_room._start(request)
-        record, self.failed = truth_room._next_events(self.pythia, request)
+        self.pythia, self._alive = start_pythia(request)
+        record, self.failed = next_events(self.pythia, request)
         particles: Any = record.prt
         counts = ak.to_numpy(ak.num(particles.id))
         self.ids = ak.to_numpy(ak.flatten(particles.id))
@@ -95,7 +94,7 @@ def test_cross_sections_of_higgsinos_are_below_the_published_ones_by_the_k_facto
     kept = [line for line in near if "3 1000022" not in line]  # no decay has phase space
     off = [f"SUSY:qqbar2{name} = off" for name in others]
     lines = (*kept, *off, "PartonLevel:all = off", "ProcessLevel:resonanceDecays = off")
-    pythia, _alive = truth_room._start(PartRequest("x", lines, own_matrix_elements=False, seed=5, events=1))
+    pythia, _alive = start_pythia(PartRequest("x", lines, own_matrix_elements=False, seed=5, events=1))
     pythia.nextBatch(4000)
     info = pythia.infoPython()
     assert published_fb / (info.sigmaGen() * 1e12) == pytest.approx(1.26, rel=0.06)

@@ -17,7 +17,8 @@ from darkop_dist.generation import process as process_room
 from darkop_dist.generation.diagnosis import explain, impossible_lines
 from darkop_dist.generation.own_lines import pythia_alone
 from darkop_dist.generation.process import load_process, pythia_lines
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.truth import generate_truth
 
 WITHOUT_ANTIPARTICLE = "51:new = dark void 1 0 0 10."
 TO_NOTHING = "4900111:addChannel = 1 0.8 0 51 -51"

@@ -15,8 +15,9 @@ pytest.importorskip("pythia8mc")
 from darkop_dist.generation.card import load_card
 from darkop_dist.generation.clustering import cluster, polar
 from darkop_dist.generation.large_jets import measured_large_jets, substructure
+from darkop_dist.generation.pythia_run import PartRequest
 from darkop_dist.generation.reconstruct import measured_particles
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.truth import generate_truth
 
 W_MASS_GEV, RADIUS = 80.4, 0.8
 BOOSTED_W_PAIRS = (

@@ -12,7 +12,8 @@ import pythia8mc
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.process import Process, list_processes, load_process, pythia_lines
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.truth import generate_truth
 
 DARK_HADRONS = (4900111, 4900211, 4900113, 4900213)
 DARK_PIONS = (4900111, 4900211)

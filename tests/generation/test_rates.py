@@ -17,18 +17,18 @@ RATES = Rates(
 
 
 def test_a_million_events_on_paper() -> None:
-    """2000 parts of 500 events: each 1 s + 500 * 8 ms = 5 s; 10 000 s altogether, 1250 parts one after the other."""
+    """1000 parts of 1000 events: each 1 s + 1000 * 8 ms = 9 s; 9000 s altogether, 63 parts one after the other."""
     plans = plan_parts("qcd-dijets", 1_000_000, seed=1, settings={})
     lines = {line[:16].strip(): line[17:] for line in forecast(plans, RATES, 16)}
     assert lines == {
-        "sample": "1000000 events of qcd-dijets in 2000 parts of 500",
+        "sample": "1000000 events of qcd-dijets in 1000 parts of 1000",
         "measured here": "100 events on one core",
         "Pythia alone": "200 events/s",
         "with response": "125 events/s",
         "start of Pythia": "1.00 s, once a part",
-        "altogether": "100 events/s per core",
-        "core hours": "2.78",
-        "wall time": "10.4 min with 16 workers, each with a core of its own",
+        "altogether": "111.1 events/s per core",
+        "core hours": "2.5",
+        "wall time": "9.4 min with 16 workers, each with a core of its own",
         "file": "0.3 GB, 300 bytes per event",
         "disk": "0.8 GB until it is whole: its parts are kept too, 500 bytes per event",
         "memory": "0.40 GB for a worker, whatever the number of events",
@@ -52,5 +52,5 @@ def test_the_command_plans_and_writes_nothing(
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 0
-    assert "3000 events of qcd-dijets in 6 parts of 500" in capsys.readouterr().out
+    assert "3000 events of qcd-dijets in 3 parts of 1000" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

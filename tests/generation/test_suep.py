@@ -12,6 +12,7 @@ from scipy.stats import kstest
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.process import load_process, pythia_lines
+from darkop_dist.generation.pythia_run import PartRequest
 from darkop_dist.generation.suep import (
     Suep,
     boosted,
@@ -21,7 +22,7 @@ from darkop_dist.generation.suep import (
     thermal_momenta,
     two_body,
 )
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.truth import generate_truth
 
 EVENTS = 2000
 SECTOR = Suep(temperature=3.0, meson_mass=3.0, photon_mass=0.7, electrons=0.15, muons=0.15)

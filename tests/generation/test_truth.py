@@ -7,7 +7,8 @@ import pythia8mc
 
 from darkop_dist.errors import RunError
 from darkop_dist.generation.process import load_process, pythia_lines
-from darkop_dist.generation.truth import PartRequest, generate_truth
+from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.truth import generate_truth
 
 SEED, EVENTS = 5, 60
 Z_TO_TAUS = (
