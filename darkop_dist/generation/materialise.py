@@ -14,6 +14,7 @@ from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
 from darkop_dist.generation.card import DEFAULT_CARD, card_file
 from darkop_dist.generation.plan import plan_parts
 from darkop_dist.generation.process import process_file
+from darkop_dist.generation.record import has_cross_section
 from darkop_dist.generation.sample import PartMaker, generate, made_here
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def materialise(
         progress: called with the number of events done so far; not called if the cache has the file.
 
     Returns:
-        The record with its file and number of events, with the generator's cross section if it had none, and with
-        what was generated added to its provenance.
+        The record with its file and number of events, with the generator's cross section if it had none and that one
+        can be used, and with what was generated added to its provenance.
 
     Raises:
         UserError, RunError: see `sample.generate`.
@@ -75,7 +76,7 @@ def materialise(
     request = record.generated
     if request is None:
         return record
-    plan_parts(request.process, request.events, seed=request.seed, settings=request.settings)
+    plans = plan_parts(request.process, request.events, seed=request.seed, settings=request.settings)
     file = _place(request, cache)
     found = _whole(file, request.events)
     if found is None:
@@ -91,6 +92,7 @@ def materialise(
                 progress=progress,
             )
         found = _normalisation(file)
+    known = found.xsec_pb if has_cross_section(request.process, plans[0].lines) else None
     made = (
         f"{request.events} events of the process {request.process} generated with Pythia "
         f"{metadata.version('pythia8mc')}, seed {request.seed}, {DEFAULT_CARD} detector response; "
@@ -100,7 +102,7 @@ def materialise(
         update={
             "files": (DatasetFile(uri=str(file), bytes=file.stat().st_size, events=request.events),),
             "events": request.events,
-            "xsec_pb": found.xsec_pb if record.xsec_pb is None else record.xsec_pb,
+            "xsec_pb": known if record.xsec_pb is None else record.xsec_pb,
             "provenance": f"{record.provenance.rstrip('. ')}. {made}" if record.provenance else made,
         }
     )

@@ -80,6 +80,19 @@ def left_out(sample: GeneratedSample) -> str:
     return f"{sample.failed} of {tried} events ({sample.failed / tried:.2%}) failed and are not in the cross section; "
 
 
+def has_cross_section(process: str, lines: Sequence[str]) -> bool:
+    """Whether the generator's cross section of a process can be used.
+
+    Args:
+        process: its name.
+        lines: its settings, which may say that it cannot.
+
+    Raises:
+        UnknownNameError: no such process.
+    """
+    return load_process(process).cross_section == "pythia" and not own_text(lines, "cross-section")
+
+
 def record_file(output: Path) -> Path:
     """The record that belongs to a file of events."""
     return output.with_suffix(".record.json")
@@ -117,9 +130,7 @@ def write_record(sample: GeneratedSample) -> Path:
         "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
         f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
     }
-    known = "lhe" in recipe or load_process(sample.process).cross_section == "pythia"
-    known = known and not own_text(recipe["pythia"], "cross-section")
-    if known and sample.xsec_pb > 0:
+    if ("lhe" in recipe or has_cross_section(sample.process, recipe["pythia"])) and sample.xsec_pb > 0:
         record["xsec_pb"] = sample.xsec_pb
     content: Mapping[str, Any] = {"schema_version": 1, "provenance": "darkop generate", "records": [record]}
     target = record_file(sample.file)

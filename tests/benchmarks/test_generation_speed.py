@@ -21,7 +21,7 @@ from darkop_dist.generation.packing import pack_part
 from darkop_dist.generation.plan import PLAIN, part_events, plan_parts
 from darkop_dist.generation.process import list_processes, load_process
 
-EVENTS = 200
+EVENTS = 1000  # a whole part
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("name", [process.name for process in list_processes()])
-@pytest.mark.benchmark(group="200 events")
+@pytest.mark.benchmark(group="1000 events")
 def test_events_per_second(
     name: str, benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -110,6 +110,13 @@ def test_records_with_files_come_back_as_they_are(tmp_path: Path) -> None:
     assert materialise(plain, tmp_path) is plain
 
 
+def test_a_cross_section_that_cannot_be_used_is_not(tmp_path: Path) -> None:
+    changes = {"process": "semivisible-jets", "events": 5, "seed": 1, "settings": {"mpi": "off"}}
+    made = materialise(record(generated=changes), tmp_path)
+    assert made.xsec_pb is None
+    assert "cross section" in made.provenance
+
+
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UnknownNameError, match=r"parameter of the process z-nunu-jets 'pthatmin'\. Did you mean pthat_min"
