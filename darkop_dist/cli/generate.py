@@ -73,10 +73,12 @@ def generate(
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
     from darkop_dist.generation.lhe import is_lhe
+    from darkop_dist.generation.pileup import is_pooled
     from darkop_dist.generation.pileup_profile import read_profile
     from darkop_dist.generation.plan import Measurement
     from darkop_dist.generation.process import list_processes
-    from darkop_dist.generation.record import left_out, write_record
+    from darkop_dist.generation.record import has_cross_section, left_out, write_record
+    from darkop_dist.runs import cache_directory
     from darkop_dist.stages.generation import execution_settings
 
     if validate and name is None:
@@ -136,12 +138,16 @@ def generate(
             overwrite=force,
         )
 
+    if measurement.pileup is not None and not is_pooled(measurement.pileup.pool_events, cache_directory()):
+        OUT.print(f"making the pool of {measurement.pileup.pool_events} soft collisions, once", markup=False)
     made = _watched(make, plans, target, on, resume=resume, force=force)
     OUT.print(
         f"{made.file}: {made.events} events in {made.wall_s:.1f} s, cross section {made.xsec_pb:.4g} "
         f"+- {made.xsec_error_pb:.2g} pb",
         markup=False,
     )
+    if not has_cross_section(made.recipe):
+        OUT.print("note: this cross section is not to be used, see --show; set xsec_pb in the record", markup=False)
     if made.failed:
         OUT.print(f"note: {left_out(made).removesuffix('; ')}", markup=False)
     OUT.print(f"record for your documents (catalogue: [FILE]): {write_record(made)}", markup=False)

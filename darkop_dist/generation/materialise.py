@@ -14,7 +14,7 @@ from darkop_dist.config.datasets import DatasetFile, DatasetRecord, GeneratedBy
 from darkop_dist.generation.card import DEFAULT_CARD, card_file
 from darkop_dist.generation.plan import plan_parts
 from darkop_dist.generation.process import process_file
-from darkop_dist.generation.record import has_cross_section
+from darkop_dist.generation.record import has_cross_section, recipe_of
 from darkop_dist.generation.sample import PartMaker, generate, made_here
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def materialise(
                 progress=progress,
             )
         found = _normalisation(file)
-    known = found.xsec_pb if has_cross_section(request.process, plans[0].lines) else None
+    known = found.xsec_pb if has_cross_section(recipe_of(plans, request.seed)) else None
     made = (
         f"{request.events} events of the process {request.process} generated with Pythia "
         f"{metadata.version('pythia8mc')}, seed {request.seed}, {DEFAULT_CARD} detector response; "

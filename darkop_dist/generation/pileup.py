@@ -52,7 +52,7 @@ def load_pool(events: int, cache: Path) -> Pool:
         events: number of events.
         cache: directory for generated files.
     """
-    file = cache / f"pileup-{_pool_key(events)[:20]}.npz"
+    file = _pool_file(events, cache)
     if not file.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.npz")
@@ -66,6 +66,15 @@ def load_pool(events: int, cache: Path) -> Pool:
     with np.load(file, allow_pickle=False) as stored:
         columns = {name: stored[name] for name in stored.files}
     return Pool({name: values for name, values in columns.items() if name != "offsets"}, columns["offsets"])
+
+
+def is_pooled(events: int, cache: Path) -> bool:
+    """Whether the cache has the pool, so that ``load_pool`` generates nothing."""
+    return _pool_file(events, cache).is_file()
+
+
+def _pool_file(events: int, cache: Path) -> Path:
+    return cache / f"pileup-{_pool_key(events)[:20]}.npz"
 
 
 def _pool_key(events: int) -> str:

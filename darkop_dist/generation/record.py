@@ -80,17 +80,18 @@ def left_out(sample: GeneratedSample) -> str:
     return f"{sample.failed} of {tried} events ({sample.failed / tried:.2%}) failed and are not in the cross section; "
 
 
-def has_cross_section(process: str, lines: Sequence[str]) -> bool:
-    """Whether the generator's cross section of a process can be used.
+def has_cross_section(recipe: Mapping[str, Any]) -> bool:
+    """Whether the generator's cross section can be used: the process or its settings may say that it cannot.
 
     Args:
-        process: its name.
-        lines: its settings, which may say that it cannot.
+        recipe: see ``recipe_of``.
 
     Raises:
-        UnknownNameError: no such process.
+        UnknownNameError: this version has no such process.
     """
-    return load_process(process).cross_section == "pythia" and not own_text(lines, "cross-section")
+    if "lhe" in recipe:
+        return True
+    return load_process(recipe["process"]).cross_section == "pythia" and not own_text(recipe["pythia"], "cross-section")
 
 
 def record_file(output: Path) -> Path:
@@ -130,7 +131,7 @@ def write_record(sample: GeneratedSample) -> Path:
         "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
         f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
     }
-    if ("lhe" in recipe or has_cross_section(sample.process, recipe["pythia"])) and sample.xsec_pb > 0:
+    if has_cross_section(recipe) and sample.xsec_pb > 0:
         record["xsec_pb"] = sample.xsec_pb
     content: Mapping[str, Any] = {"schema_version": 1, "provenance": "darkop generate", "records": [record]}
     target = record_file(sample.file)

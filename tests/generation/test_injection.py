@@ -15,7 +15,7 @@ import uproot
 from darkop_dist.catalogue.records_file import read_records
 from darkop_dist.cli import main
 from darkop_dist.errors import InputFileError, InputValueError, OutputError
-from darkop_dist.generation import GeneratedSample, layout
+from darkop_dist.generation import GeneratedSample, generate, layout
 from darkop_dist.generation.injection import TRUTH, InjectionPlan, Rules, Strength, plan_injection
 from darkop_dist.generation.mixing import InjectedFileset, write_injection
 from darkop_dist.generation.record import adler32
@@ -396,3 +396,11 @@ def test_the_command_injects_and_replaces_only_when_told(
     assert status("--force") == 0
     assert status("--force", "--fill", "HLT_*=yes") == 2
     assert "Write it as PATTERN=NUMBER, true or false" in capsys.readouterr().err
+
+
+def test_a_cross_section_that_the_process_disowns_is_not_used(tmp_path: Path) -> None:
+    signal = generate("semivisible-jets", 5, tmp_path / "svj.root", seed=1, settings={"mpi": "off"}).file
+    background = generate("qcd-dijets", 5, tmp_path / "qcd.root", seed=1, settings={"mpi": "off"}).file
+    with pytest.raises(InputFileError, match=r"cross section is not known.*--xsec"):
+        plan_injection(signal, [background], Strength(mu=1, lumi_ifb=1), seed=1)
+    assert plan_injection(signal, [background], Strength(mu=1, lumi_ifb=1, xsec_pb=1e-3), seed=1).expected == 1

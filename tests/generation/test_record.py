@@ -54,7 +54,8 @@ def test_the_record_is_one_that_documents_can_name(sample: GeneratedSample) -> N
 
 @pytest.mark.parametrize("process", list_processes(), ids=lambda process: process.name)
 def test_a_cross_section_that_the_process_disowns_is_left_out(process: Process, sample: GeneratedSample) -> None:
-    (record,) = read_records(write_record(replace(sample, process=process.name)))
+    recipe = {**sample.recipe, "process": process.name}
+    (record,) = read_records(write_record(replace(sample, process=process.name, recipe=recipe)))
     disowned = "set xsec_pb" in process.approximations
     assert (process.cross_section == "unknown") == disowned
     assert record.xsec_pb == (None if disowned else sample.xsec_pb)
