@@ -401,6 +401,6 @@ def test_the_command_injects_and_replaces_only_when_told(
 def test_a_cross_section_that_the_process_disowns_is_not_used(tmp_path: Path) -> None:
     signal = generate("semivisible-jets", 5, tmp_path / "svj.root", seed=1, settings={"mpi": "off"}).file
     background = generate("qcd-dijets", 5, tmp_path / "qcd.root", seed=1, settings={"mpi": "off"}).file
-    with pytest.raises(InputFileError, match=r"cross section is not known.*--xsec"):
+    with pytest.raises(InputValueError, match=r"cross section is not known.*--xsec"):
         plan_injection(signal, [background], Strength(mu=1, lumi_ifb=1), seed=1)
     assert plan_injection(signal, [background], Strength(mu=1, lumi_ifb=1, xsec_pb=1e-3), seed=1).expected == 1
