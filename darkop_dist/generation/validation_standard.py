@@ -127,13 +127,17 @@ def _ttbar(particles: Particles) -> Iterator[Spectrum]:
     )
 
 
-def _z_jets(particles: Particles) -> Iterator[Spectrum]:
+def _z_and_jet(particles: Particles) -> Iterator[Spectrum]:
     yield peak(particles, 23, "Z", running=True)
     sw2 = 0.2312
     up, down = ((0.5 - 4 / 3 * sw2) ** 2 + 0.25, (0.5 - 2 / 3 * sw2) ** 2 + 0.25)
     flavours = {(quark, -quark): (up if quark in UP else down) for quark in (*UP, *DOWN)}
     xf = _density(particles)
     yield _momentum(particles, 23, "Z", lambda pt: boson_and_jet(pt, 91.19, ENERGY_GEV, flavours, xf))
+
+
+def _invisible_z_and_jet(particles: Particles) -> Iterator[Spectrum]:
+    yield from _z_and_jet(particles)
     seen = particles.child_of(23) & (particles.status > 0)
     missing = particles.summed(seen & np.isin(particles.kind, (12, 14, 16)))
     edges = np.geomspace(0.5 * particles.number("pthat_min"), 5 * particles.number("pthat_min"), 25)
@@ -256,7 +260,8 @@ STANDARD: Mapping[str, Callable[[Particles], Iterator[Spectrum]]] = MappingProxy
     {
         "qcd-dijets": _dijets,
         "ttbar": _ttbar,
-        "z-nunu-jets": _z_jets,
+        "z-jets": _z_and_jet,
+        "z-nunu-jets": _invisible_z_and_jet,
         "w-jets": _w_jets,
         "diboson": _diboson,
         "minimum-bias": _minimum_bias,

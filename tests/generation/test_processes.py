@@ -132,6 +132,18 @@ def test_w_bosons_decay_as_they_were_told_and_the_cross_section_is_that_of_the_d
     assert not {11, 13, 15} & set(hadrons.kind[hadrons.kind[hadrons.mother] == 24])
 
 
+def test_z_bosons_decay_as_they_were_told_and_the_cross_section_is_that_of_the_decays() -> None:
+    found = {decay: Sample("z-jets", 1500, decay=decay) for decay in ("leptons", "neutrinos", "hadrons", "all")}
+    parts = [found[decay] for decay in ("leptons", "neutrinos", "hadrons")]
+    everything, error = found["all"], np.sqrt(sum(sample.error_pb**2 for sample in found.values()))
+    assert abs(sum(sample.pb for sample in parts) - everything.pb) < 4 * error
+    for sample, share in zip(parts, (0.101, 0.200, 0.699), strict=True):  # PDG
+        assert sample.pb / everything.pb == pytest.approx(share, abs=0.03)
+    leptons = parts[0]
+    assert {11, 13, 15} <= set(np.abs(leptons.kind[leptons.kind[leptons.mother] == 23]))
+    assert not set(range(1, 6)) & set(np.abs(leptons.kind[leptons.kind[leptons.mother] == 23]))
+
+
 @pytest.mark.parametrize(("pair", "bosons"), [("WW", [24, 24]), ("WZ", [23, 24]), ("ZZ", [23, 23])])
 def test_pairs_of_bosons(pair: str, bosons: list[int]) -> None:
     sample = Sample("diboson", 50, pair=pair)
