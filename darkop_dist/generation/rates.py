@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +34,7 @@ class Rates:
         whole_s: Pythia, response, jets and packing, seconds per event, without the start.
         kept_bytes: bytes per event of a part that is kept until the sample is whole.
         file_bytes: bytes per event of the ROOT file.
-        memory_bytes: most that a worker takes, reckoned from what this process took for fewer events.
+        memory_bytes: most that a worker takes, reckoned from what a process took for fewer events.
     """
 
     events: int
@@ -45,7 +47,7 @@ class Rates:
 
 
 def measure_rates(plans: Sequence[PartPlan], events: int = TIMED_EVENTS) -> Rates:
-    """Make a few events of the first part twice: by Pythia alone, and whole.
+    """Make a few events of the first part twice, by Pythia alone and whole, in a process of its own as a worker is.
 
     Args:
         plans: of the sample.
@@ -54,11 +56,16 @@ def measure_rates(plans: Sequence[PartPlan], events: int = TIMED_EVENTS) -> Rate
     Raises:
         RunError, UserError: see `part.make_part`.
     """
+    with complete_plans(plans) as complete:
+        plan = complete(plans[0])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, plan, events).result()
+
+
+def _measured(plan: PartPlan, events: int) -> Rates:
     from darkop_dist.generation.packing import pack_part
     from darkop_dist.generation.part import make_part, request_of
 
-    with complete_plans(plans) as complete:
-        plan = complete(plans[0])
     size, count = plan.events, min(events, plan.events)
     plan = _fewer(plan, count)
     _timed(make_part, _fewer(plan, _quarter(count)))  # what is imported and compiled once is no part of what is timed

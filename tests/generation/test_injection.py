@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,55 +289,62 @@ def test_real_collisions_take_a_signal(
         assert (record.kind, record.events) == ("data", len(before["run"]) + 20)
 
 
-def refused(error: type[Exception], message: str, *arguments: Any, **options: Any) -> None:
-    with pytest.raises(error, match=message):
+def refusal(error: type[Exception], *arguments: Any, **options: Any) -> str:
+    """What an injection that cannot be planned says."""
+    with pytest.raises(error) as found:
         plan_injection(*arguments, **{"seed": 1, **options})
+    return str(found.value)
 
 
 def test_bad_requests_are_named(samples: dict[str, GeneratedSample], tmp_path: Path) -> None:
     signal, background = samples[SIGNAL].file, [samples[BACKGROUND].file]
-    refused(
-        InputValueError, r"strength: -1 is not a number of 0 or above", signal, background, Strength(-1.0, events=1)
+    assert re.search(
+        r"strength: -1 is not a number of 0 or above",
+        refusal(InputValueError, signal, background, Strength(-1.0, events=1)),
     )
-    refused(InputValueError, r"strength: nan is not", signal, background, Strength(float("nan"), events=1))
-    refused(InputValueError, r"seed: -1 is below 0", signal, background, Strength(1.0, events=1), seed=-1)
-    refused(
-        InputValueError, "events and lumi: both are given", signal, background, Strength(1.0, events=1, lumi_ifb=1.0)
+    assert re.search(
+        r"strength: nan is not", refusal(InputValueError, signal, background, Strength(float("nan"), events=1))
+    )
+    assert re.search(
+        r"seed: -1 is below 0", refusal(InputValueError, signal, background, Strength(1.0, events=1), seed=-1)
+    )
+    assert re.search(
+        "events and lumi: both are given",
+        refusal(InputValueError, signal, background, Strength(1.0, events=1, lumi_ifb=1.0)),
     )
     many = r"400 signal events are wanted and it has 300\. No event is drawn twice: generate about 420 events"
-    refused(InputValueError, many, signal, background, Strength(1.0, events=400, exact=True))
+    assert re.search(many, refusal(InputValueError, signal, background, Strength(1.0, events=400, exact=True)))
     missing = tmp_path / "missing.root"
-    refused(InputFileError, r"missing\.root: no such file", missing, background, Strength(1.0, events=1))
-    refused(InputFileError, r"missing\.root: no such file", signal, [missing], Strength(1.0, events=1))
-    refused(OutputError, f"two background files are named {background[0].name}", signal, background * 2, Strength(1.0))
+    assert re.search(
+        r"missing\.root: no such file", refusal(InputFileError, missing, background, Strength(1.0, events=1))
+    )
+    assert re.search(
+        r"missing\.root: no such file", refusal(InputFileError, signal, [missing], Strength(1.0, events=1))
+    )
+    assert re.search(
+        f"two background files are named {background[0].name}",
+        refusal(OutputError, signal, background * 2, Strength(1.0)),
+    )
 
 
 def test_cross_sections_and_luminosities_that_are_missing_are_named(tmp_path: Path) -> None:
     plain, data = flat_file(tmp_path / "plain.root", 10), [flat_file(tmp_path / "data.root", 10)]
-    refused(
-        InputValueError,
+    assert re.search(
         r"plain\.root: its cross section is not known\. Give it in pb with --xsec",
-        plain,
-        data,
-        Strength(1.0, lumi_ifb=1.0),
+        refusal(InputValueError, plain, data, Strength(1.0, lumi_ifb=1.0)),
     )
-    refused(
-        InputValueError, r"lumi: the luminosity of the background is not known", plain, data, Strength(1.0, xsec_pb=1.0)
+    assert re.search(
+        r"lumi: the luminosity of the background is not known",
+        refusal(InputValueError, plain, data, Strength(1.0, xsec_pb=1.0)),
     )
     simulation = [flat_file(tmp_path / "mc.root", 10, np.ones(10))]
-    refused(
-        InputValueError,
+    assert re.search(
         r"mc\.root: its cross section is not known, so a signal event cannot get the weight",
-        plain,
-        simulation,
-        Strength(1.0, xsec_pb=1e-3, lumi_ifb=1.0),
+        refusal(InputValueError, plain, simulation, Strength(1.0, xsec_pb=1e-3, lumi_ifb=1.0)),
     )
-    refused(
-        InputFileError,
+    assert re.search(
         "some of the background files have genWeight and some have not",
-        plain,
-        [*data, *simulation],
-        Strength(1.0, events=1),
+        refusal(InputFileError, plain, [*data, *simulation], Strength(1.0, events=1)),
     )
 
 
@@ -344,26 +352,29 @@ def test_bad_files_are_named(samples: dict[str, GeneratedSample], tmp_path: Path
     data = [flat_file(tmp_path / "data.root", 10, y=np.zeros(10), z=np.zeros(10))]
     plain = flat_file(tmp_path / "plain.root", 10)
     one = Strength(1.0, events=1.0, exact=True)
-    refused(
-        InputFileError,
+    assert re.search(
         r"plain\.root: lacks 2 branches of .*data\.root: y, z\. Leave them out .*--drop-missing",
-        plain,
-        data,
-        one,
+        refusal(InputFileError, plain, data, one),
     )
-    refused(InputFileError, r"plain\.root: lacks 1 branches .*: z\.", plain, data, one, rules=Rules(drop=("y",)))
+    assert re.search(
+        r"plain\.root: lacks 1 branches .*: z\.", refusal(InputFileError, plain, data, one, rules=Rules(drop=("y",)))
+    )
     with uproot.recreate(tmp_path / "tree.root") as file:
         file.mktree("Other", {"x": "f4"}).extend({"x": np.zeros(3, "f4")})
-    refused(InputFileError, r"tree\.root: has no 'Events'", tmp_path / "tree.root", data, one)
-    refused(InputFileError, r"tree\.root: has no 'Events'", plain, [tmp_path / "tree.root"], one)
+    assert re.search(r"tree\.root: has no 'Events'", refusal(InputFileError, tmp_path / "tree.root", data, one))
+    assert re.search(r"tree\.root: has no 'Events'", refusal(InputFileError, plain, [tmp_path / "tree.root"], one))
     negative = flat_file(tmp_path / "negative.root", 4, np.array([1.0, -1.0, 1.0, 1.0]))
-    refused(InputValueError, r"negative\.root: genWeight: 1 of 4 weights are negative", negative, data, one)
+    assert re.search(
+        r"negative\.root: genWeight: 1 of 4 weights are negative", refusal(InputValueError, negative, data, one)
+    )
     broken = flat_file(tmp_path / "nan.root", 4, np.array([1.0, np.nan, 1.0, 1.0]))
-    refused(InputValueError, r"nan\.root: genWeight: 1 weights are not finite", broken, data, one)
+    assert re.search(r"nan\.root: genWeight: 1 weights are not finite", refusal(InputValueError, broken, data, one))
     empty = flat_file(tmp_path / "empty.root", 0)
-    refused(InputFileError, r"empty\.root: holds no events", empty, data, one)
+    assert re.search(r"empty\.root: holds no events", refusal(InputFileError, empty, data, one))
     _, made = inject(plain, [flat_file(tmp_path / "background.root", 10)], tmp_path / "mixed", one)
-    refused(InputFileError, r"background\.root: has isInjectedSignal already", plain, list(made.files), one)
+    assert re.search(
+        r"background\.root: has isInjectedSignal already", refusal(InputFileError, plain, list(made.files), one)
+    )
     with pytest.raises(OutputError, match=r"mixed: exists already\. .* replace it with --force"):
         write_injection(plan_injection(plain, [tmp_path / "background.root"], one, seed=1), tmp_path / "mixed")
     fractions = flat_file(tmp_path / "fractions.root", 10, x=np.full(10, 0.5, "f4"))

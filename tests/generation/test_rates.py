@@ -41,7 +41,7 @@ def test_rates_are_measured() -> None:
     assert rates.events == 40
     assert all(value > 0 for value in dataclasses.astuple(rates))
     assert 50 < rates.file_bytes < 2 * rates.kept_bytes < 10_000
-    assert 1e8 < rates.memory_bytes < 8e9  # what other tests of this process took is in it, and 40 events tell little
+    assert 1e8 < rates.memory_bytes < 1.5e9
 
 
 def test_the_command_plans_and_writes_nothing(
