@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from darkop_dist.config import Execution
     from darkop_dist.generation.plan import Measurement, PartPlan
     from darkop_dist.generation.record import GeneratedSample
-    from darkop_dist.generation.sample import PartMaker
 
 INTERRUPTED = 130
 Settings = Mapping[str, float | int | str]
@@ -72,75 +72,86 @@ def generate(
     show: Annotated[bool, typer.Option("--show", help="Show the parameters of the process, and stop.")] = False,
 ) -> None:
     """Generate events with Pythia 8 and write them in NanoAOD layout."""
-    from darkop_dist.generation.lhe import is_lhe
-    from darkop_dist.generation.pileup import is_pooled
     from darkop_dist.generation.pileup_profile import read_profile
     from darkop_dist.generation.plan import Measurement
-    from darkop_dist.generation.process import list_processes
-    from darkop_dist.generation.record import has_cross_section, left_out, write_record
-    from darkop_dist.runs import cache_directory
+    from darkop_dist.generation.sample import write_sample
     from darkop_dist.stages.generation import execution_settings
 
+    parameters = dict(map(_setting, settings or []))
     if validate and name is None:
         validate_card(response, output, events=events, seed=seed, workers=workers, force=force)
         return
     if name is None:
         raise typer.BadParameter("Name a process or a file, or use --validate.", param_hint="PROCESS")
-    if name == "list":
-        for process in list_processes():
-            OUT.print(f"{process.name}: {process.title} ({', '.join(process.parameters)})", markup=False)
-        return
-    if show:
-        print_parameters(name)
+    if name == "list" or show:
+        _show(name)
         return
     if validate:
-        parameters = dict(map(_setting, settings or []))
         validate_one(name, output or Path(), events=events, seed=seed, settings=parameters, force=force)
         return
     target = output or Path(f"{Path(name).name.removesuffix('.gz').removesuffix('.lhe')}.root")
     on = execution_settings(where, workers, dict(map(_setting, cluster or [])))
     if not plan and target.exists() and not force:
         raise OutputError(f"{target}: exists already. Choose another file, or replace it with --force.")
-    if is_lhe(name) and settings:
-        raise UnknownNameError("parameter of an LHE file", settings[0], (), "Give Pythia's lines with --shower.")
-    if not is_lhe(name) and shower is not None:
-        raise UnknownNameError("option of a process", "--shower", (), "It is for LHE files; use --set.")
-    parameters, lines = dict(map(_setting, settings or [])), _lines(shower)
     measurement = Measurement(response, None if pileup is None else read_profile(pileup), candidates)
-    plans = _plans(name, events, seed, parameters, lines, measurement)
+    plans, variations = _planned(name, events, seed, parameters, shower, measurement)
     if plan:
         _say_plan(plans, on)
         return
+    _say_pool(measurement)
+    make = partial(write_sample, plans, target, seed=seed, variations=variations, overwrite=force)
+    _say_made(_watched(make, plans, target, on, resume=resume, force=force))
 
-    def make(make_parts: PartMaker) -> GeneratedSample:
-        from darkop_dist.generation import sample
 
-        if is_lhe(name):
-            return sample.shower(
-                Path(name),
-                target,
-                seed=seed,
-                events=events,
-                lines=lines,
-                measurement=measurement,
-                make_parts=make_parts,
-                overwrite=force,
+def _show(name: str) -> None:
+    """All processes, or one."""
+    from darkop_dist.generation.process import list_processes
+
+    if name != "list":
+        print_parameters(name)
+        return
+    for process in list_processes():
+        OUT.print(f"{process.name}: {process.title} ({', '.join(process.parameters)})", markup=False)
+
+
+def _planned(
+    name: str,
+    events: int | None,
+    seed: int,
+    settings: Settings,
+    shower: Path | None,
+    measurement: Measurement,
+) -> tuple[tuple[PartPlan, ...], Mapping[str, str]]:
+    """The parts of a sample, and what its columns of variations are."""
+    from darkop_dist.generation.lhe import is_lhe, read_lhe, variation_columns
+    from darkop_dist.generation.plan import plan_parts, plan_shower
+
+    if is_lhe(name):
+        if settings:
+            raise UnknownNameError(
+                "parameter of an LHE file", next(iter(settings)), (), "Give Pythia's lines with --shower."
             )
-        count = sum(part.events for part in plans)
-        return sample.generate(
-            name,
-            count,
-            target,
-            seed=seed,
-            settings=parameters,
-            measurement=measurement,
-            make_parts=make_parts,
-            overwrite=force,
-        )
+        lhe = read_lhe(Path(name))
+        plans = plan_shower(lhe, events, seed=seed, lines=_lines(shower), measurement=measurement)
+        return plans, variation_columns(lhe)
+    if shower is not None:
+        raise UnknownNameError("option of a process", "--shower", (), "It is for LHE files; use --set.")
+    count = 1000 if events is None else events
+    return plan_parts(name, count, seed=seed, settings=settings, measurement=measurement), {}
 
-    if measurement.pileup is not None and not is_pooled(measurement.pileup.pool_events, cache_directory()):
-        OUT.print(f"making the pool of {measurement.pileup.pool_events} soft collisions, once", markup=False)
-    made = _watched(make, plans, target, on, resume=resume, force=force)
+
+def _say_pool(measurement: Measurement) -> None:
+    from darkop_dist.generation.pileup import is_pooled
+    from darkop_dist.runs import cache_directory
+
+    pileup = measurement.pileup
+    if pileup is not None and not is_pooled(pileup.pool_events, cache_directory()):
+        OUT.print(f"making the pool of {pileup.pool_events} soft collisions, once", markup=False)
+
+
+def _say_made(made: GeneratedSample) -> None:
+    from darkop_dist.generation.record import has_cross_section, left_out, write_record
+
     OUT.print(
         f"{made.file}: {made.events} events in {made.wall_s:.1f} s, cross section {made.xsec_pb:.4g} "
         f"+- {made.xsec_error_pb:.2g} pb",
@@ -153,25 +164,8 @@ def generate(
     OUT.print(f"record for your documents (catalogue: [FILE]): {write_record(made)}", markup=False)
 
 
-def _plans(
-    name: str,
-    events: int | None,
-    seed: int,
-    settings: Settings,
-    lines: tuple[str, ...],
-    measurement: Measurement,
-) -> tuple[PartPlan, ...]:
-    from darkop_dist.generation.lhe import is_lhe, read_lhe
-    from darkop_dist.generation.plan import plan_parts, plan_shower
-
-    if is_lhe(name):
-        return plan_shower(read_lhe(Path(name)), events, seed=seed, lines=lines, measurement=measurement)
-    count = 1000 if events is None else events
-    return plan_parts(name, count, seed=seed, settings=settings, measurement=measurement)
-
-
 def _watched(
-    make: Callable[[PartMaker], GeneratedSample],
+    make: Callable[..., GeneratedSample],
     plans: tuple[PartPlan, ...],
     target: Path,
     on: Execution,
@@ -189,7 +183,7 @@ def _watched(
         with generation_bar(plans[0].process, sum(part.events for part in plans)) as bar:
             watch = PartsWatch(bar.say, bar.done, lambda link: bar.say(f"dashboard: {link}"))
             with kept_parts(target, on, resume=resume, force=force, watch=watch) as make_parts:
-                return make(make_parts)
+                return make(make_parts=make_parts)
     except KeyboardInterrupt as stopped:
         if not stopped.args:
             raise

@@ -39,7 +39,7 @@ def validate_one(
     from darkop_dist.stages.process_validation import write_process_validation
 
     page, found = write_process_validation(
-        name, folder, events=events or EVENTS, seed=seed, settings=settings, force=force
+        name, folder, events=EVENTS if events is None else events, seed=seed, settings=settings, force=force
     )
     for spectrum in found.spectra:
         OUT.print(f"{spectrum.title}: {spectrum.verdict or 'see the figure'}", markup=False)

@@ -259,6 +259,14 @@ def variation_column(name: str) -> str:
     return "LHEWeight_" + re.sub(r"\W", "_", name)
 
 
+def variation_columns(lhe: LheFile) -> dict[str, str]:
+    """What each column of a file's variations is, by its branch."""
+    return {
+        variation_column(weight.name): f"{weight.group}: {weight.text}" if weight.group else weight.text
+        for weight in lhe.weights
+    }
+
+
 def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         compressed = file.read(2) == GZIP_MAGIC

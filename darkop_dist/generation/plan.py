@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.generation.card import DEFAULT_CARD
+from darkop_dist.generation.card import DEFAULT_CARD, card_file
 from darkop_dist.generation.lhe import LheFile, LheRange, opened_events
 from darkop_dist.generation.pileup_profile import PileupProfile
 from darkop_dist.generation.process import load_process, pythia_lines
@@ -96,10 +96,10 @@ def plan_parts(
         measurement: how the events are measured.
 
     Raises:
-        UnknownNameError: no such process or parameter.
+        UnknownNameError: no such process, parameter or response card.
         InputValueError: the number of events, the seed or a parameter is out of range.
     """
-    _check(process, events, seed)
+    _check(process, events, seed, measurement)
     known = load_process(process)
     lines = pythia_lines(known, settings)
     entropy = (seed, zlib.crc32(process.encode()))
@@ -136,10 +136,11 @@ def plan_shower(
         measurement: how the events are measured.
 
     Raises:
+        UnknownNameError: no such response card.
         InputValueError: the number of events or the seed is out of range.
     """
     wanted = lhe.events if events is None else events
-    _check(lhe.path.name, wanted, seed)
+    _check(lhe.path.name, wanted, seed, measurement)
     if wanted > lhe.events:
         raise InputValueError(
             f"{lhe.path.name}: events", f"{wanted} is more than the {lhe.events} in the file", "Ask for fewer events."
@@ -192,7 +193,8 @@ def _range(lhe: LheFile, first: int, events: int, wanted: int) -> LheRange:
     )
 
 
-def _check(thing: str, events: int, seed: int) -> None:
+def _check(thing: str, events: int, seed: int, measurement: Measurement) -> None:
+    card_file(measurement.response)  # there is such a card
     if events <= 0:
         raise InputValueError(f"{thing}: events", f"{events} is not above 0", "Ask for at least one event.")
     if seed < 0:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from darkop_dist.errors import MissingExtraError
-from darkop_dist.generation.lhe import read_lhe, variation_column
+from darkop_dist.generation.lhe import read_lhe, variation_columns
 from darkop_dist.generation.plan import PLAIN, Measurement, PartPlan, complete_plans, plan_parts, plan_shower
 from darkop_dist.generation.record import GeneratedSample, recipe_of
 from darkop_dist.runs import cache_directory
@@ -71,7 +71,7 @@ def generate(
         RunError: Pythia does not start or keeps failing events.
     """
     plans = plan_parts(process, events, seed=seed, settings=settings, measurement=measurement)
-    return _written(plans, output, seed=seed, make_parts=make_parts, overwrite=overwrite, progress=progress)
+    return write_sample(plans, output, seed=seed, make_parts=make_parts, overwrite=overwrite, progress=progress)
 
 
 def shower(
@@ -113,31 +113,41 @@ def shower(
     """
     lhe = read_lhe(file)
     plans = plan_shower(lhe, events, seed=seed, lines=lines, measurement=measurement)
-    variations = {
-        variation_column(weight.name): f"{weight.group}: {weight.text}" if weight.group else weight.text
-        for weight in lhe.weights
-    }
-    return _written(
+    return write_sample(
         plans,
         output,
         seed=seed,
         make_parts=make_parts,
         overwrite=overwrite,
         progress=progress,
-        variations=variations,
+        variations=variation_columns(lhe),
     )
 
 
-def _written(
+def write_sample(
     plans: Sequence[PartPlan],
     output: Path,
     *,
     seed: int,
-    make_parts: PartMaker,
-    overwrite: bool,
-    progress: Callable[[int], None] | None,
     variations: Mapping[str, str] = MappingProxyType({}),
+    make_parts: PartMaker = made_here,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> GeneratedSample:
+    """Make the parts of a sample that has been planned, and write them.
+
+    Args:
+        plans: of its parts, from `plan.plan_parts` or `plan.plan_shower`.
+        output: the ROOT file; written whole or not at all.
+        seed: that the plans were made with, for the recipe.
+        variations: columns of a Les Houches file's weights, see `lhe.variation_columns`.
+        make_parts: where the parts are made.
+        overwrite: replace an existing file.
+        progress: called with the number of events done so far.
+
+    Raises:
+        OutputError, MissingExtraError, RunError: see ``generate``.
+    """
     began = time.perf_counter()
     for module in ("pythia8mc", "fastjet", "uproot"):
         if find_spec(module) is None:

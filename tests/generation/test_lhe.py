@@ -19,7 +19,7 @@ import uproot
 from darkop_dist.cli import main
 from darkop_dist.config import Execution
 from darkop_dist.errors import InputFileError, InputValueError, RunError
-from darkop_dist.generation import plan
+from darkop_dist.generation import lhe, plan
 from darkop_dist.generation.lhe import LheWeight, read_lhe, write_events
 from darkop_dist.generation.packing import part_key
 from darkop_dist.generation.rates import measure_rates
@@ -258,10 +258,14 @@ def test_the_command(
     settings.write_text("! a comment\nPartonLevel:MPI = off\n\n# another\n")
     target = tmp_path / "out.root"
     arguments = ["generate", str(plain), "--output", str(target), "--shower", str(settings), "--events", "20"]
+    scans: list[object] = []
+    scanned = lhe._scanned
+    monkeypatch.setattr(lhe, "_scanned", lambda *words: (scans.append(words), scanned(*words))[1])
     monkeypatch.setattr(sys, "argv", ["darkop", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
+    assert len(scans) == 1  # of millions of events that takes a while
     assert "20 events" in " ".join(capsys.readouterr().out.split())
     assert uproot.open(target)["Events"].num_entries == 20
 
