@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -69,11 +70,11 @@ def _measured(plan: PartPlan, events: int) -> Rates:
     size, count = plan.events, min(events, plan.events)
     plan = _fewer(plan, count)
     _timed(make_part, _fewer(plan, _quarter(count)))  # what is imported and compiled once is no part of what is timed
-    before = _peak_bytes()
+    before = peak_bytes()
     starting_s, bare_s = _bare(request_of(plan))
     part, whole_s = _timed(make_part, plan)
     packed, packing_s = _timed(pack_part, part)
-    per_event = (_peak_bytes() - before) / max(count - _quarter(count), 1)
+    per_event = (peak_bytes() - before) / max(count - _quarter(count), 1)
     return Rates(
         events=count,
         starting_s=starting_s,
@@ -81,13 +82,21 @@ def _measured(plan: PartPlan, events: int) -> Rates:
         whole_s=max(whole_s + packing_s - starting_s, 0.0) / count,
         kept_bytes=len(packed.data) / count,
         file_bytes=_file_bytes(part) / count,
-        memory_bytes=int(_peak_bytes() + per_event * (size - count)),
+        memory_bytes=int(peak_bytes() + per_event * (size - count)),
     )
 
 
-def _peak_bytes() -> int:
-    """Most that this process has used so far."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_bytes() -> int:
+    """Most memory that this process has held so far, its own program alone.
+
+    Linux hands `ru_maxrss` on to what a process starts, so there a worker of a large session would count that too.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(held.split()[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def forecast(plans: Sequence[PartPlan], rates: Rates, workers: int) -> tuple[str, ...]:

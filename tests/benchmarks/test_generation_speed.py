@@ -8,7 +8,6 @@ last column, in hours of one core.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from typing import Any
@@ -20,6 +19,7 @@ from darkop_dist.generation import clustering, jets, large_jets, part, pythia_ru
 from darkop_dist.generation.packing import pack_part
 from darkop_dist.generation.plan import PLAIN, part_events, plan_parts
 from darkop_dist.generation.process import list_processes, load_process
+from darkop_dist.generation.rates import peak_bytes
 
 EVENTS = 1000  # a whole part
 
@@ -62,7 +62,7 @@ def test_events_per_second(
         "clustering_over_pythia": clusters.seconds / alone,
         "start_s": start_s,
         "kept_bytes_per_event": len(pack_part(made).data) / EVENTS,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "memory_mb": peak_bytes() / 1e6,
         "core_hours_per_million": 1e6
         * (start_s / part_events(PLAIN, load_process(name).part_factor) + ours / EVENTS)
         / 3600,

@@ -37,10 +37,11 @@ BINS, SCORE_BINS, MOST = 50, 100, 100
 DISTINCT, LINKS = 2000, 50  # links of one file lie in one place
 
 MERGE = """
-import hashlib, json, resource, sys, time
+import hashlib, json, sys, time
 from pathlib import Path
 from darkop_dist.execution.merge import merge_results
 from darkop_dist.execution.tree import MergeTree, Ref
+from darkop_dist.generation.rates import peak_bytes
 
 store, count = Path(sys.argv[1]), int(sys.argv[2])
 start, cpu = time.perf_counter(), time.process_time()
@@ -52,7 +53,7 @@ for number in range(count):
         assert not merged.missing and not merged.problem, merged
         job = tree.complete(job.level, job.group, Ref(job.key, leaf=False))
 spent = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-print(json.dumps({**spent, "key": tree.root.key, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({**spent, "key": tree.root.key, "mb": peak_bytes() / 2**20}))
 """
 
 

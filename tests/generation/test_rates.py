@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from darkop_dist.cli import main
 from darkop_dist.generation.plan import plan_parts
-from darkop_dist.generation.rates import Rates, forecast, measure_rates
+from darkop_dist.generation.rates import Rates, forecast, measure_rates, peak_bytes
 
 RATES = Rates(
     100, starting_s=1.0, bare_s=0.005, whole_s=0.008, kept_bytes=500, file_bytes=300, memory_bytes=400_000_000
@@ -42,6 +45,15 @@ def test_rates_are_measured() -> None:
     assert all(value > 0 for value in dataclasses.astuple(rates))
     assert 50 < rates.file_bytes < 2 * rates.kept_bytes < 10_000
     assert 1e8 < rates.memory_bytes < 1.5e9
+
+
+def test_memory_of_a_worker_is_its_own() -> None:
+    """Also where a session that holds more, here 400 MB more than now, has started it."""
+    held = np.ones(50_000_000)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        worker = pool.submit(peak_bytes).result()
+    assert peak_bytes() > held.nbytes
+    assert 1e7 < worker < held.nbytes
 
 
 def test_the_command_plans_and_writes_nothing(
