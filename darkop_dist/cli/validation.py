@@ -15,5 +15,5 @@ def validate_card(card: str, output: Path | None, *, events: int | None, seed: i
     page, found = write_validation_page(
         card, directory, events=4000 if events is None else events, seed=seed, workers=workers, force=force
     )
-    points = [agrees for comparison in found for agrees in comparison.agrees()]
+    points = [agrees for comparison in found for agrees in comparison.agrees]
     OUT.print(f"{page}: {sum(points)} of {len(points)} points agree with what is published", markup=False)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from darkop_dist.generation.comparison import Comparison, Quantity
 from darkop_dist.report.content import PlotContext
 from darkop_dist.report.style import COLOURS, experiment_label, new_figure, plot_style
 
@@ -18,51 +19,23 @@ MARKERS = ("o", "s", "^")
 
 
 @dataclass(frozen=True)
-class ComparedCurve:
-    """One curve.
-
-    Attributes:
-        label: which range.
-        source: where the published one stands.
-        tolerance: relative difference that counts as agreement.
-        x: where, shape (points,).
-        ours: what was measured here.
-        error: its statistical uncertainty.
-        published: what is published.
-        agrees: whether each point agrees.
-    """
-
-    label: str
-    source: str
-    tolerance: float
-    x: tuple[float, ...]
-    ours: tuple[float, ...]
-    error: tuple[float, ...]
-    published: tuple[float, ...]
-    agrees: tuple[bool, ...]
-
-
-@dataclass(frozen=True)
 class ComparedQuantity:
     """Curves of one quantity.
 
     Attributes:
         name: file name of its figures.
-        title: its name.
-        definition: how it was measured here.
-        x_label: with unit.
-        y_label: with unit.
-        scale: what numbers are multiplied by to have this unit, 100 for percent.
+        what: what it is.
         curves: the curves.
     """
 
     name: str
-    title: str
-    definition: str
-    x_label: str
-    y_label: str
-    scale: float
-    curves: tuple[ComparedCurve, ...]
+    what: Quantity
+    curves: tuple[Comparison, ...]
+
+    @property
+    def scale(self) -> float:
+        """What numbers are multiplied by to have the unit in which they are shown."""
+        return 100.0 if self.what.percent else 1.0
 
 
 def compared_figures(quantity: ComparedQuantity, context: PlotContext) -> tuple[Figure, ...]:
@@ -74,7 +47,7 @@ def compared_figures(quantity: ComparedQuantity, context: PlotContext) -> tuple[
     return tuple(_figure(quantity, curves, context) for curves in chunks)
 
 
-def _figure(quantity: ComparedQuantity, curves: tuple[ComparedCurve, ...], context: PlotContext) -> Figure:
+def _figure(quantity: ComparedQuantity, curves: tuple[Comparison, ...], context: PlotContext) -> Figure:
     with plot_style(context):
         figure = new_figure(7.2, 6.6)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -92,12 +65,12 @@ def _figure(quantity: ComparedQuantity, curves: tuple[ComparedCurve, ...], conte
     return figure
 
 
-def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[ComparedCurve, ...]) -> None:
+def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[Comparison, ...]) -> None:
     x = np.concatenate([curve.x for curve in curves])
     tolerance = max(curve.tolerance for curve in curves)
     lower.axhspan(1 - tolerance, 1 + tolerance, color="#e4e4e4", linewidth=0)
     lower.axhline(1.0, color="#444444", linewidth=1.0)
-    if "GeV" in quantity.x_label:
+    if "GeV" in quantity.what.x:
         low, high = (x.min() / 1.3, x.max() * 1.3) if np.ptp(x) else (x.min() / 3, x.max() * 3)
         lower.set_xscale("log")
         _plain_numbers(lower.xaxis, np.array([low, high]))
@@ -111,20 +84,20 @@ def _arrange(upper: Any, lower: Any, quantity: ComparedQuantity, curves: tuple[C
         upper.set_ylim(values.min() / 1.6, values.max() * 4)
     else:
         span = max(float(np.ptp(values)), 0.05 * float(values.max()))
-        room = 0.3 if "efficiency" in quantity.y_label else 0.75
+        room = 0.3 if "efficiency" in quantity.what.y else 0.75
         upper.set_ylim(max(0.0, values.min() - (1.05 - room) * span), values.max() + room * span)
     ratios = np.concatenate([np.asarray(curve.ours) / np.asarray(curve.published) for curve in curves])
     reach = 1.3 * max(2 * tolerance, float(np.abs(ratios - 1).max()))
     lower.set_ylim(1 - reach, 1 + reach)
     lower.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
-    lower.set_xlabel(_with_indices(quantity.x_label))
-    upper.set_ylabel(_with_indices(quantity.y_label))
+    lower.set_xlabel(_with_indices(quantity.what.x))
+    upper.set_ylabel(_with_indices(quantity.what.y))
     lower.set_ylabel("ours / published", fontsize="small")
     alone = any(len(curve.x) == 1 for curve in curves)
     upper.plot(
         [], [], color="#444444", linewidth=1.6, label="lines, diamonds: published" if alone else "lines: published"
     )
-    upper.legend(loc="lower left" if "efficiency" in quantity.y_label else "upper right")
+    upper.legend(loc="lower left" if "efficiency" in quantity.what.y else "upper right")
 
 
 def _plain_numbers(axis: Any, values: npt.NDArray[np.float64]) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jinja2
-
 from darkop_dist.report.content import PageInput
 from darkop_dist.report.cutflow import cutflow_tables
-from darkop_dist.report.digits import measured, number, percent, plain, seconds
+from darkop_dist.report.digits import percent
 from darkop_dist.report.directory import finished_directory
 from darkop_dist.report.gallery import Picture, write_pictures
 from darkop_dist.report.headline import headline_of
-
-TEMPLATES = Path(__file__).parent / "templates"
+from darkop_dist.report.pages import page_template
 
 
 def write_page(page: PageInput, directory: Path, *, force: bool = False) -> Path:
@@ -48,11 +45,6 @@ def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
         page: what to show.
         pictures: the pictures that exist as ``img/<name>.svg`` and, if they are not folded, ``img/<name>.png``.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(number=number, plain=plain, seconds=seconds)
     sections: dict[str, list[Picture]] = {}
     folded: dict[str, dict[str, list[Picture]]] = {}
     for picture in pictures:
@@ -61,13 +53,12 @@ def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
         else:
             sections.setdefault(picture.section, []).append(picture)
     observables = tuple(dict.fromkeys(name for candidate in page.candidates for name in candidate.observables))
-    return environment.get_template("page.html.j2").render(
+    return page_template("page.html.j2").render(
         page=page,
         headline=headline_of(page),
         pictures=sections,
         folded=folded,
         cutflows=cutflow_tables(page.cutflows),
         observables=observables,
-        measured=measured,
         percent=percent,
     )

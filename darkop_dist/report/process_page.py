@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,14 @@ from darkop_dist.errors import OutputError
 from darkop_dist.generation.process_validation import ProcessValidation
 from darkop_dist.generation.spectrum import Spectrum
 from darkop_dist.report.content import PlotContext
-from darkop_dist.report.digits import measured, number, plain
+from darkop_dist.report.digits import plain
+from darkop_dist.report.pages import page_template
 from darkop_dist.report.poisson import garwood_errors
 from darkop_dist.report.style import COLOURS, SIGNAL_COLOURS, experiment_label, new_figure, plot_style, save_figure
 from darkop_dist.runs import write_atomically
 
 CONTEXT = PlotContext()
 WIDE_RATIO = 3.0
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-figure{display:inline-block;width:34rem;max-width:100%;margin:0 .5rem 1.5rem 0;vertical-align:top}
-img{width:100%}figcaption{font-size:.9rem}table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;
-border-bottom:1px solid #ddd;vertical-align:top}"""
 
 
 def spectrum_figure(spectrum: Spectrum, context: PlotContext = CONTEXT) -> Figure:
@@ -151,40 +147,18 @@ def write_process_page(found: ProcessValidation, target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="darkop-") as folder:
-            figures = "".join(_figure(spectrum, Path(folder)) for spectrum in found.spectra)
-        write_atomically(target, _page(found, figures))
+            pictures = [_picture(spectrum, Path(folder)) for spectrum in found.spectra]
+        write_atomically(target, page_template("process.html.j2").render(found=found, pictures=pictures))
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror}). Choose another place.") from error
     return target
 
 
-def _figure(spectrum: Spectrum, folder: Path) -> str:
+def _picture(spectrum: Spectrum, folder: Path) -> dict[str, str]:
     picture = save_figure(spectrum_figure(spectrum), folder / f"{spectrum.name}.png")
-    data = base64.b64encode(picture.read_bytes()).decode()
-    title = html.escape(plain(spectrum.title))
-    caption = f"{title}: {html.escape(plain(spectrum.verdict))}" if spectrum.verdict else title
-    return (
-        f'<figure><img alt="{title}" src="data:image/png;base64,{data}"><figcaption>{caption}.</figcaption></figure>\n'
-    )
-
-
-def _page(found: ProcessValidation, figures: str) -> str:
-    process = found.process
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(f'{value} {parameter.unit}')}</td>"
-        f"<td>{html.escape(parameter.meaning)}</td></tr>"
-        for name, value in found.settings.items()
-        for parameter in (process.parameters[name],)
-    )
-    known = "" if process.cross_section == "pythia" else " (not to be used, see below)"
-    facts = (
-        f"{number(found.events)} events, seed {found.seed}; cross section "
-        f"{measured(found.xsec_pb, found.xsec_error_pb)} pb{known}; {found.failed} events failed."
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(process.name)}</title>'
-        f"<style>{STYLE}</style></head><body>\n<h1>{html.escape(process.title)}</h1>\n<p>{html.escape(process.description)}</p>\n"
-        f"<p>{facts}</p>\n{figures}<h2>Parameters</h2>\n<table><tr><th>name</th><th>value</th><th>meaning</th></tr>{rows}"
-        f"</table>\n<h2>Approximations</h2>\n<p>{html.escape(process.approximations)}</p>\n"
-        f"<p>Reference: {html.escape(process.reference)}.</p>\n</body></html>\n"
-    )
+    title, verdict = plain(spectrum.title), plain(spectrum.verdict)
+    return {
+        "title": title,
+        "caption": f"{title}: {verdict}" if verdict else title,
+        "data": base64.b64encode(picture.read_bytes()).decode(),
+    }

@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
 from darkop_dist.report.compared import ComparedQuantity, compared_figures
 from darkop_dist.report.content import PlotContext
-from darkop_dist.report.digits import measured, number
 from darkop_dist.report.directory import finished_directory
+from darkop_dist.report.pages import page_template
 from darkop_dist.report.style import save_figure, settle_layout
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -53,15 +49,10 @@ def write_validation(page: ValidationPage, directory: Path, *, force: bool = Fal
         OutputError: the directory exists and ``force`` is not given, its parent does not exist, or it cannot be
             written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(number=number)
     with finished_directory(directory, force=force) as unfinished:
         (unfinished / "img").mkdir()
         pictures = {quantity.name: _drawn(quantity, unfinished / "img") for quantity in page.quantities}
-        text = environment.get_template("validation.html.j2").render(page=page, pictures=pictures, measured=measured)
+        text = page_template("validation.html.j2").render(page=page, pictures=pictures)
         (unfinished / "index.html").write_text(text, encoding="utf-8")
     return directory / "index.html"
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.card import card_file, load_card
-from darkop_dist.generation.validation import QUANTITIES, Comparison, validate
-from darkop_dist.report.compared import ComparedCurve, ComparedQuantity
+from darkop_dist.generation.comparison import QUANTITIES, Comparison
+from darkop_dist.generation.validation import validate
+from darkop_dist.report.compared import ComparedQuantity
 from darkop_dist.report.directory import require_free
 from darkop_dist.report.validation_page import ValidationPage, write_validation
 from darkop_dist.runs import version
@@ -60,7 +61,7 @@ def write_validation_page(
         ),
         facts={
             "Response card": f"{card.name}, SHA-256 {hashlib.sha256(card_file(card_name).read_bytes()).hexdigest()}",
-            "Events": f"{events} QCD dijets and {events} Z bosons, seed {seed}",
+            "Events": f"{events} QCD dijets, {events} Z bosons and {events // 2} with pile-up, seed {seed}",
             "Versions": f"darkop-dist {version()}, Pythia {metadata.version('pythia8mc')}, "
             f"fastjet {metadata.version('fastjet')}",
         },
@@ -70,28 +71,8 @@ def write_validation_page(
 
 
 def _quantities(found: tuple[Comparison, ...]) -> tuple[ComparedQuantity, ...]:
-    quantities = []
-    for name, quantity in QUANTITIES.items():
-        curves = tuple(
-            ComparedCurve(
-                label=one.label,
-                source=one.source,
-                tolerance=one.tolerance,
-                x=one.x,
-                ours=one.ours,
-                error=one.error,
-                published=one.published,
-                agrees=one.agrees(),
-            )
-            for one in found
-            if one.quantity == name
-        )
-        if curves:
-            scale = 100.0 if quantity.percent else 1.0
-            quantities.append(
-                ComparedQuantity(name, quantity.title, quantity.definition, quantity.x, quantity.y, scale, curves)
-            )
-    return tuple(quantities)
+    by_name = {name: tuple(one for one in found if one.quantity == name) for name in QUANTITIES}
+    return tuple(ComparedQuantity(name, QUANTITIES[name], curves) for name, curves in by_name.items() if curves)
 
 
 def _sources(section: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:

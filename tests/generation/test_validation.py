@@ -5,8 +5,9 @@ import pytest
 
 from darkop_dist.errors import UnknownNameError
 from darkop_dist.generation.card import load_card
+from darkop_dist.generation.comparison import QUANTITIES, Comparison
 from darkop_dist.generation.published import load_published
-from darkop_dist.generation.validation import QUANTITIES, Comparison, _gun_comparison, validate
+from darkop_dist.generation.validation import _gun_comparison, validate
 from darkop_dist.generation.validation_events import gun, matched_jets, missing_momenta
 
 
@@ -14,7 +15,7 @@ def test_agreement_is_the_tolerance_and_two_standard_deviations() -> None:
     one = Comparison(
         "jet_response", "", "", 0.1, (1.0,) * 4, (1.09, 1.15, 1.25, 0.8), (0.01, 0.03, 0.03, 0.01), (1.0,) * 4
     )
-    assert one.agrees() == (True, True, False, False)
+    assert one.agrees == (True, True, False, False)
 
 
 @pytest.mark.parametrize("name", ["cms", "atlas"])
@@ -27,7 +28,7 @@ def test_guns_find_what_is_published(name: str) -> None:
     wrong = [
         (curve.quantity, curve.label, found.ours, curve.y)
         for curve in curves
-        if not all((found := _gun_comparison(curve, card, rng)).agrees())
+        if not all((found := _gun_comparison(curve, card, rng)).agrees)
     ]
     assert wrong == []
 
@@ -40,7 +41,7 @@ def test_a_worse_tracker_is_found_out() -> None:
     )
     broken = card.model_copy(update={"tracker": card.tracker.model_copy(update={"resolution": worse})})
     curve = next(curve for curve in load_published(card).curve if curve.quantity == "track_resolution")
-    assert not any(_gun_comparison(curve, broken, np.random.default_rng(1)).agrees())
+    assert not any(_gun_comparison(curve, broken, np.random.default_rng(1)).agrees)
 
 
 def test_a_gun_shoots_from_the_radius() -> None:
@@ -73,7 +74,7 @@ def test_jets_have_response_one_and_the_published_resolution(name: str) -> None:
     """With events that the fit has not seen: nine points of ten agree, where 95% are expected and all did at first."""
     found = validate(name, events=1500, seed=3)
     for quantity in ("jet_response", "jet_resolution"):
-        points = [agrees for one in found if one.quantity == quantity for agrees in one.agrees()]
+        points = [agrees for one in found if one.quantity == quantity for agrees in one.agrees]
         assert len(points) > 25
         assert np.mean(points) > 0.9
 

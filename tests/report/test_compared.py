@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 
 from darkop_dist.errors import OutputError
-from darkop_dist.report.compared import ComparedCurve, ComparedQuantity, compared_figures
+from darkop_dist.generation.comparison import Comparison, Quantity
+from darkop_dist.report.compared import ComparedQuantity, compared_figures
 from darkop_dist.report.content import PlotContext
 from darkop_dist.report.validation_page import ValidationPage, write_validation
 
 
-def curve(label: str) -> ComparedCurve:
-    return ComparedCurve(
-        label, "a <paper>", 0.1, (20.0, 100.0, 1000.0), (0.2, 0.1, 0.06), (0.01, 0.01, 0.001), (0.2, 0.105, 0.05),
-        (True, True, False),
+def curve(label: str) -> Comparison:
+    return Comparison(
+        "jets", label, "a <paper>", 0.1, (20.0, 100.0, 1000.0), (0.2, 0.1, 0.06), (0.01, 0.01, 0.001),
+        (0.2, 0.105, 0.05),
     )  # fmt: skip
 
 
 def quantity(curves: int) -> ComparedQuantity:
     return ComparedQuantity(
-        "jets", "Jets", "a width", "generated pT [GeV]", "resolution [%]", 100.0,
+        "jets", Quantity("Jets", "a width", "generated pT [GeV]", "resolution [%]"),
         tuple(curve(f"bin {place}") for place in range(curves)),
     )  # fmt: skip
 
