@@ -13,6 +13,18 @@ plot, and the file ``calibration.json``.
 
 from darkop_dist.conformal.bounds import clopper_pearson
 from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
+from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
 from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 
-__all__ = ["Calibration", "CalibrationCheck", "check_uniformity", "clopper_pearson", "from_counts", "from_scores"]
+__all__ = [
+    "Calibration",
+    "CalibrationCheck",
+    "Excess",
+    "ThresholdScan",
+    "check_uniformity",
+    "clopper_pearson",
+    "excess",
+    "from_counts",
+    "from_scores",
+    "scan_thresholds",
+]
