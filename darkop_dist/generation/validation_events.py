@@ -22,7 +22,7 @@ from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.pileup_profile import PileupProfile
-from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.pythia_run import PartRequest, pythia_seed
 from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import Truth, generate_truth
@@ -223,7 +223,7 @@ def _truth(part: _Part) -> tuple[Truth, np.random.Generator]:
         process="validation",
         lines=part.lines,
         own_matrix_elements=False,
-        seed=1 + int(for_pythia.generate_state(1)[0]) % 900_000_000,
+        seed=pythia_seed(for_pythia),
         events=part.events,
     )
     return generate_truth(request), np.random.default_rng(for_response)
