@@ -42,7 +42,7 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
     pt_min = card.jet.generator_pt_min
     generated = generated_jets(truth, radius=card.jet.radius, pt_min=pt_min, eta_max=card.jet.eta_max)
     jets = measured_jets(truth, particles, generated, card, rng)
-    large_jets, generated_large_jets = measured_large_jets(truth, particles, card, rng)
+    large_jets = measured_large_jets(truth, particles, card, rng)
     none = np.zeros(len(truth.weights))
     collisions = none if truth.collisions is None else truth.collisions
     columns: Columns = {
@@ -60,7 +60,7 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
         "Jet": jets.columns,
         "GenJet": generated,
         "FatJet": large_jets.columns,
-        "GenJetAK8": generated_large_jets,
+        "GenJetAK8": large_jets.generated,
         "Muon": muons(particles, card, rng),
         "Electron": electrons(particles, card, rng),
         "Photon": photons(particles, card, rng),
