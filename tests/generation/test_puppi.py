@@ -105,6 +105,14 @@ def test_jets_keep_their_energy_under_pileup(crossed: Truth) -> None:
     assert ak.mean(matched.pt / generated[matched.genJetAK8Idx].pt) == pytest.approx(1, abs=0.05)
 
 
+def test_scalar_sums_are_those_of_the_candidates_and_of_the_weighted_ones(crossed: Truth) -> None:
+    columns = reconstruct(crossed, CARD, np.random.default_rng(5), candidates=True)
+    candidates = columns["PFCands"]
+    for name, pt in (("MET", candidates.pt), ("PuppiMET", candidates.pt * candidates.puppiWeight)):
+        assert columns[f"{name}_sumEt"] == pytest.approx(ak.to_numpy(ak.sum(pt, axis=1)), rel=1e-9)
+    assert np.all(columns["PuppiMET_sumEt"] < 0.9 * columns["MET_sumEt"])
+
+
 def test_weighted_missing_momentum_is_better_under_pileup(hard: Truth, crossed: Truth) -> None:
     alone, plain, weighted = _met_error(hard, "MET"), _met_error(crossed, "MET"), _met_error(crossed, "PuppiMET")
     assert alone < weighted < plain
