@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -58,15 +58,7 @@ class TerminalMonitor:
             self._total.plan(chunk)
         if self._console.is_terminal and chunks:
             self.close()
-            self._live = Live(
-                get_renderable=self._bars,
-                console=self._console,
-                refresh_per_second=REFRESHES_PER_S,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start(refresh=True)
+            self._live = started_live(self._console, self._bars)
 
     def processed(self, result: ChunkResult) -> None:
         """Count a chunk; one that was retried or failed gets a line, and the last one a line for all."""
@@ -108,6 +100,25 @@ class TerminalMonitor:
         if hidden:
             lines.append(Text(hidden, style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
+
+
+def started_live(console: Console, draw: Callable[[], RenderableType]) -> Live:
+    """Bars that are drawn anew a few times per second and leave nothing behind; stop it when they are no longer wanted.
+
+    Args:
+        console: a terminal.
+        draw: makes what is shown.
+    """
+    live = Live(
+        get_renderable=draw,
+        console=console,
+        refresh_per_second=REFRESHES_PER_S,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    live.start(refresh=True)
+    return live
 
 
 def bar_table(tallies: Sequence[Tally], now_s: float, width: int) -> Table:

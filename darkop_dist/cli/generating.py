@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from darkop_dist.cli.console import OUT, REFRESHES_PER_S
+from darkop_dist.cli.console import OUT, started_live
 from darkop_dist.cli.tally import duration, short_number
 
 if TYPE_CHECKING:
@@ -48,15 +48,7 @@ class GenerationBar:
     def start(self) -> None:
         """Show the bar, if there is a terminal."""
         if self._console.is_terminal:
-            self._live = Live(
-                get_renderable=self._bar,
-                console=self._console,
-                refresh_per_second=REFRESHES_PER_S,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start(refresh=True)
+            self._live = started_live(self._console, self._bar)
 
     def say(self, text: str) -> None:
         """Print a sentence."""

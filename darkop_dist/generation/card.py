@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +23,35 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Efficiency(_Section):
-    """Efficiency in bins; zero outside them.
+class _Grid(_Section, ABC):
+    """Numbers in bins of |eta|, and in bins of pt or at nodes in it.
 
     Attributes:
+        pt_are_edges: whether ``pt`` are edges of bins.
         eta: edges in |eta|.
-        pt: edges in pt in GeV.
+        pt: edges or nodes in pt in GeV.
         values: rows in |eta|, columns in pt.
     """
 
+    pt_are_edges: ClassVar[bool]
     eta: tuple[float, ...]
     pt: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
 
+    @abstractmethod
+    def at(self, pt: Floats, eta: Floats) -> Floats:
+        """The number of each object, shape (objects,)."""
+
     @model_validator(mode="after")
     def _shape(self) -> Self:
-        _check_shape(self.values, len(self.eta) - 1, len(self.pt) - 1)
+        _check_shape(self.values, len(self.eta) - 1, len(self.pt) - self.pt_are_edges)
         return self
+
+
+class Efficiency(_Grid):
+    """Efficiency in bins; zero outside them."""
+
+    pt_are_edges: ClassVar[bool] = True
 
     def at(self, pt: Floats, eta: Floats) -> Floats:
         """Efficiency of each particle, shape (particles,)."""
@@ -47,23 +60,10 @@ class Efficiency(_Section):
         return np.asarray(table[row, np.searchsorted(self.pt, pt, side="right")])
 
 
-class Table(_Section):
-    """A quantity in bins of |eta|, between nodes in pt linear in log(pt), outside the nodes as at the nearest.
+class Table(_Grid):
+    """A quantity in bins of |eta|, between nodes in pt linear in log(pt), outside of both as at the nearest."""
 
-    Attributes:
-        eta: edges in |eta|; beyond the last as in the last bin.
-        pt: nodes in pt in GeV.
-        values: rows in |eta|, columns in pt.
-    """
-
-    eta: tuple[float, ...]
-    pt: tuple[float, ...]
-    values: tuple[tuple[float, ...], ...]
-
-    @model_validator(mode="after")
-    def _shape(self) -> Self:
-        _check_shape(self.values, len(self.eta) - 1, len(self.pt))
-        return self
+    pt_are_edges: ClassVar[bool] = False
 
     def at(self, pt: Floats, eta: Floats) -> Floats:
         """The quantity of each object, shape (objects,)."""
@@ -148,7 +148,7 @@ class ImpactParameter(_Section):
 class Tracker(Track):
     """The tracker for charged hadrons; the sources name the papers.
 
-    ``displacement`` holds for electrons and muons, too; None is no loss. ``impact_parameter`` None is no error.
+    ``displacement`` and ``impact_parameter`` hold for electrons and muons, too.
     """
 
     efficiency_source: str
@@ -207,7 +207,7 @@ class Calorimeter(_Section):
         noise: noise term.
         constant: constant term.
         threshold_gev: smallest energy that is measured, in GeV.
-        cells: its cells; None where every particle is measured by itself.
+        cells: its cells.
     """
 
     source: str

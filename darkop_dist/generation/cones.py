@@ -29,13 +29,13 @@ def sum_in_cone(objects: ak.Array, others: ak.Array, values: ak.Array, *, cone: 
         values: one number for each other, ``events * var``.
         cone: its radius.
     """
-    found = _sums(*_directions(objects), *_directions(others), _flat(values), cone**2)
+    found = _gathered(*_directions(objects), *_directions(others), _flat(values), cone**2, False)
     return ak.unflatten(found, ak.num(objects))
 
 
 def largest_in_cone(objects: ak.Array, others: ak.Array, values: ak.Array, *, cone: float) -> ak.Array:
-    """Largest number of the others in a cone about each object, 0 if there is none; see ``sum_in_cone``."""
-    found = _largest(*_directions(objects), *_directions(others), _flat(values), cone**2)
+    """As ``sum_in_cone``, the largest number in place of the sum, also one on the axis; 0 if there is none above 0."""
+    found = _gathered(*_directions(objects), *_directions(others), _flat(values), cone**2, True)
     return ak.unflatten(found, ak.num(objects))
 
 
@@ -71,27 +71,25 @@ def _nearest(offsets: Any, eta: Any, phi: Any, other_offsets: Any, other_eta: An
 
 
 @compiled
-def _sums(
-    offsets: Any, eta: Any, phi: Any, other_offsets: Any, other_eta: Any, other_phi: Any, values: Any, cone2: Any
+def _gathered(
+    offsets: Any,
+    eta: Any,
+    phi: Any,
+    other_offsets: Any,
+    other_eta: Any,
+    other_phi: Any,
+    values: Any,
+    cone2: Any,
+    largest: Any,
 ) -> Any:
+    """The largest value in the cone, or the sum of those off its axis."""
     found = np.zeros(len(eta))
     for event in range(len(offsets) - 1):
         for i in members(offsets, event):
             for j in members(other_offsets, event):
                 d2 = distance2(eta[i], phi[i], other_eta[j], other_phi[j])
-                if 0.0 < d2 < cone2:
+                if largest and d2 < cone2:
+                    found[i] = max(found[i], values[j])
+                elif 0.0 < d2 < cone2:
                     found[i] += values[j]
-    return found
-
-
-@compiled
-def _largest(
-    offsets: Any, eta: Any, phi: Any, other_offsets: Any, other_eta: Any, other_phi: Any, values: Any, cone2: Any
-) -> Any:
-    found = np.zeros(len(eta))
-    for event in range(len(offsets) - 1):
-        for i in members(offsets, event):
-            for j in members(other_offsets, event):
-                if values[j] > found[i] and distance2(eta[i], phi[i], other_eta[j], other_phi[j]) < cone2:
-                    found[i] = values[j]
     return found

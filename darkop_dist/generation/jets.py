@@ -18,9 +18,10 @@ from darkop_dist.generation.truth import Truth
 RAW_SHARE = 0.6
 """Jets are looked for above this share of the threshold that holds after their calibration."""
 
-UNDERLYING_DENSITY = np.array([1.1, 1.7, 1.5, 1.4, 0.6])
-"""GeV per area that jets without pile-up keep, in the regions of `puppi.DENSITY_EDGES`: the mean of `puppi.density` in
-400 events each of qcd-dijets and z-nunu-jets without pile-up."""
+UNDERLYING_DENSITY = np.array([1.5, 1.9, 1.5, 1.3, 0.6])
+"""GeV per area that jets without pile-up keep, in the regions of `puppi.DENSITY_EDGES`: the mean of `puppi.density` of
+primary particles with the card cms, in 1200 events each of qcd-dijets and z-nunu-jets without pile-up, with statistical
+errors below 0.04. Where there are tracks dijets have 0.3 to 0.5 more than Z bosons."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import awkward as ak
 import fastjet
 import numpy as np
@@ -11,7 +13,7 @@ from darkop_dist.generation.card import ResponseCard
 from darkop_dist.generation.clustering import cluster, constituent_columns, flat_index
 from darkop_dist.generation.cones import nearest
 from darkop_dist.generation.jet_calibration import calibrated
-from darkop_dist.generation.jets import RAW_SHARE, Jets, generated_jets, rescaled
+from darkop_dist.generation.jets import RAW_SHARE, generated_jets, rescaled
 from darkop_dist.generation.soft_drop import soft_drop_mass
 from darkop_dist.generation.truth import Truth
 
@@ -20,9 +22,24 @@ WHOLE_EVENT = 100.0  # a radius beyond which nothing lies: all that is given bec
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class MeasuredLargeJets:
+    """Large jets of a part.
+
+    Attributes:
+        columns: ``events * var * {pt, eta, phi, mass, msoftdrop, tau1, ...}`` by falling pt, in GeV.
+        constituents: indices in the measured particles, ``events * var * var * int``.
+        generated: large jets of the generator's particles, ``events * var * {pt, eta, phi, mass}`` in GeV.
+    """
+
+    columns: ak.Array
+    constituents: ak.Array
+    generated: ak.Array
+
+
 def measured_large_jets(
     truth: Truth, particles: ak.Array, card: ResponseCard, rng: np.random.Generator
-) -> tuple[Jets, ak.Array]:
+) -> MeasuredLargeJets:
     """Anti-kt jets of radius 0.8 from measured particles with their pile-up weights, as in CMS NanoAOD.
 
     Args:
@@ -33,8 +50,7 @@ def measured_large_jets(
 
     Returns:
         The jets above the card's threshold with ``msoftdrop`` in GeV (beta 0, z above 0.1; JHEP 05 (2014) 146,
-        arXiv:1402.2657) and ``tau1`` to ``tau3`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268), and
-        the generated ones.
+        arXiv:1402.2657) and ``tau1`` to ``tau3`` (beta 1, one-pass kt axes; JHEP 03 (2011) 015, arXiv:1011.2268).
     """
     rules = card.jet.large
     generated = generated_jets(truth, radius=rules.radius, pt_min=rules.generator_pt_min, eta_max=rules.eta_max)
@@ -47,14 +63,14 @@ def measured_large_jets(
     columns = {**{name: found[name] for name in found.fields}, **constituent_columns(found, constituents, weighted)}
     pt, eta = (ak.to_numpy(ak.flatten(found[name])) for name in ("pt", "eta"))
     factors = calibrated(pt, eta, rules.calibration or card.jet.calibration, rng)
-    jets, shift, order = rescaled(ak.zip(columns), factors, card.jet, pt_min=rules.pt_min)
+    jets, _, order = rescaled(ak.zip(columns), factors, card.jet, pt_min=rules.pt_min)
     constituents = constituents[order]
     structure = substructure(jets, constituents, weighted, radius=rules.radius)
     structure["msoftdrop"] = structure["msoftdrop"] * jets.pt / found.pt[order]
     for name, values in structure.items():
         jets = ak.with_field(jets, values, name)
     jets = ak.with_field(jets, nearest(jets, generated, cone=rules.radius / 2), "genJetAK8Idx")
-    return Jets(jets, constituents, shift, shift), generated
+    return MeasuredLargeJets(jets, constituents, generated)
 
 
 def substructure(jets: ak.Array, constituents: ak.Array, particles: ak.Array, *, radius: float) -> dict[str, ak.Array]:

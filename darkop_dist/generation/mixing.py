@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from darkop_dist.events.read import translated_errors
 from darkop_dist.events.remote import open_root
 from darkop_dist.generation.injection import NUMBERS, TREE, TRUTH, InjectionPlan
 from darkop_dist.generation.layout import Layout, columns_to_write, joined, layout_of, new_tree, read_rows
-from darkop_dist.generation.record import adler32
+from darkop_dist.generation.record import adler32, dataset_name, file_entry
 from darkop_dist.generation.unweighting import WEIGHT
 from darkop_dist.runs import write_atomically, write_json
 
@@ -74,7 +73,7 @@ def write_injection(
         how = "Choose another directory" + ("." if force else ", or replace it with --force.")
         raise OutputError(f"{directory}: exists already. {how}")
     temporary = directory.with_name(f".{directory.name}.partial-{uuid.uuid4().hex[:8]}")
-    record = f"{_dataset_name(directory)}.record.json"
+    record = f"{_name_of(directory)}.record.json"
     try:
         temporary.mkdir(parents=True)
         _write_files(plan, temporary, progress)
@@ -242,8 +241,8 @@ def _mixed_xsec(plan: InjectionPlan) -> float | None:
     return background.xsec_pb * (1 + len(plan.rows) * plan.signal_weight / background.sum_weights)
 
 
-def _dataset_name(directory: Path) -> str:
-    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.\-]", "_", directory.name).lstrip("_") or "injected"
+def _name_of(directory: Path) -> str:
+    return dataset_name(directory.name, otherwise="injected")
 
 
 def _account(plan: InjectionPlan) -> dict[str, object]:
@@ -277,7 +276,7 @@ def _file_of(plan: InjectionPlan) -> npt.NDArray[np.int64]:
 
 def _record(plan: InjectionPlan, temporary: Path, directory: Path) -> Mapping[str, Any]:
     background = plan.background
-    name, total = _dataset_name(directory), len(plan.rows) + sum(background.events)
+    name, total = _name_of(directory), len(plan.rows) + sum(background.events)
     files = [temporary / path.name for path in background.files]
     counts = np.bincount(_file_of(plan), minlength=len(files))
     among = ", ".join(path.stem for path in background.files[:3])
@@ -286,12 +285,7 @@ def _record(plan: InjectionPlan, temporary: Path, directory: Path) -> Mapping[st
         "title": f"{len(plan.rows)} events of {plan.signal.stem} among {among}",
         "kind": "data" if plan.as_data else "simulation",
         "files": [
-            {
-                "uri": path.name,
-                "bytes": path.stat().st_size,
-                "adler32": adler32(path),
-                "events": events + int(injected),
-            }
+            file_entry(path, events + int(injected))
             for path, events, injected in zip(files, background.events, counts, strict=True)
         ],
         "events": total,

@@ -82,11 +82,12 @@ PER_EVENT: Mapping[str, str] = MappingProxyType(
         "event": "uint64",
         **dict.fromkeys(("genWeight", "Pileup_nTrueInt", "fixedGridRhoFastjetAll"), "float32"),
         **{f"{met}_{field}": "float32" for met in ("MET", "PuppiMET", "GenMET") for field in ("pt", "phi")},
+        **dict.fromkeys(("MET_sumEt", "PuppiMET_sumEt"), "float32"),
         **dict.fromkeys(("PV_x", "PV_y", "PV_z"), "float32"),
         **dict.fromkeys(("Pileup_nPU", "PV_npvs", "PV_npvsGood"), "int32"),
     }
 )
-"""Columns with one number per event."""
+"""Columns with one number per event; momenta and ``sumEt``, the scalar sum of those of measured particles, in GeV."""
 
 RUNS: Mapping[str, str] = MappingProxyType(
     {

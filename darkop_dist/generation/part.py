@@ -12,12 +12,10 @@ from darkop_dist.generation.lhe import variation_column
 from darkop_dist.generation.normalisation import PartNormalisation
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.plan import PartPlan
-from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.pythia_run import PartRequest, pythia_seed
 from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.truth import generate_truth
 from darkop_dist.runs import cache_directory
-
-PYTHIA_SEEDS = 900_000_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def request_of(plan: PartPlan) -> PartRequest:
         process=plan.process,
         lines=plan.lines,
         own_matrix_elements=plan.own_matrix_elements,
-        seed=1 + int(for_pythia.generate_state(1)[0]) % PYTHIA_SEEDS,
+        seed=pythia_seed(for_pythia),
         events=plan.events,
         lhe=plan.lhe,
     )

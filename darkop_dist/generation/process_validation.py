@@ -14,7 +14,7 @@ import numpy as np
 from darkop_dist.errors import InputValueError
 from darkop_dist.generation.flat_particles import Particles
 from darkop_dist.generation.process import Process, load_process, parameter_values, pythia_lines
-from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.pythia_run import PartRequest, pythia_seed
 from darkop_dist.generation.spectrum import Spectrum
 from darkop_dist.generation.validation_dark import DARK
 from darkop_dist.generation.validation_standard import STANDARD
@@ -68,12 +68,11 @@ def validate_process(
         raise InputValueError(name, "no figures are defined for it", "Add them to validation_dark.py.")
     if events <= 0:
         raise InputValueError(f"{name}: events", f"{events} is not above 0", "Ask for at least one event.")
-    numbers = np.random.SeedSequence((seed, zlib.crc32(name.encode()))).generate_state(1)
     request = PartRequest(
         process=name,
         lines=lines,
         own_matrix_elements=process.matrix_elements != "pythia",
-        seed=1 + int(numbers[0]) % 900_000_000,
+        seed=pythia_seed(np.random.SeedSequence((seed, zlib.crc32(name.encode())))),
         events=events,
     )
     values = parameter_values(process, settings)

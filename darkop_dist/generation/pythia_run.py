@@ -21,6 +21,7 @@ from darkop_dist.generation.lhe import LheRange
 from darkop_dist.generation.own_lines import own_settings, own_text, pythia_alone
 
 FAILED_IN_A_ROW = 100
+SEEDS = 900_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class PartRequest:
     seed: int
     events: int
     lhe: LheRange | None = None
+
+
+def pythia_seed(numbers: np.random.SeedSequence) -> int:
+    """One of the seeds that Pythia takes, from 1 to 900000000.
+
+    >>> pythia_seed(np.random.SeedSequence(7))
+    283679833
+    """
+    return 1 + int(numbers.generate_state(1)[0]) % SEEDS
 
 
 def start_pythia(request: PartRequest) -> tuple[Any, object]:

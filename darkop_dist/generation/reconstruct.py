@@ -26,7 +26,8 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
     """Measure a part and build its objects.
 
     Jets are built without tracks of other collisions and less the mean density of pile-up, large jets from particles
-    with their PUPPI weights; ``MET`` is that of all particles, ``PuppiMET`` that of the weighted ones.
+    with their PUPPI weights; ``MET`` is that of all particles, ``PuppiMET`` that of the weighted ones. ``MET_sumEt``
+    and ``PuppiMET_sumEt`` are the scalar sums of their transverse momenta, before jets are calibrated.
 
     Args:
         truth: what the generator knows.
@@ -42,7 +43,7 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
     pt_min = card.jet.generator_pt_min
     generated = generated_jets(truth, radius=card.jet.radius, pt_min=pt_min, eta_max=card.jet.eta_max)
     jets = measured_jets(truth, particles, generated, card, rng)
-    large_jets, generated_large_jets = measured_large_jets(truth, particles, card, rng)
+    large_jets = measured_large_jets(truth, particles, card, rng)
     none = np.zeros(len(truth.weights))
     collisions = none if truth.collisions is None else truth.collisions
     columns: Columns = {
@@ -60,7 +61,7 @@ def reconstruct(truth: Truth, card: ResponseCard, rng: np.random.Generator, *, c
         "Jet": jets.columns,
         "GenJet": generated,
         "FatJet": large_jets.columns,
-        "GenJetAK8": generated_large_jets,
+        "GenJetAK8": large_jets.generated,
         "Muon": muons(particles, card, rng),
         "Electron": electrons(particles, card, rng),
         "Photon": photons(particles, card, rng),
@@ -86,8 +87,9 @@ def measured_particles(truth: Truth, card: ResponseCard, rng: np.random.Generato
 
 
 def _missing_momentum(name: str, particles: ak.Array, shift: ak.Array, *, weight: Any) -> Columns:
-    """Minus the sum of all particles and of what the corrections of jets add."""
+    """Minus the sum of all particles and of what the corrections of jets add; ``sumEt`` is without the corrections."""
     px, py = (
         -ak.to_numpy(ak.sum(particles[axis] * weight, axis=1) + ak.sum(shift[axis], axis=1)) for axis in ("px", "py")
     )
-    return {f"{name}_pt": np.hypot(px, py), f"{name}_phi": np.arctan2(py, px)}
+    sum_et = ak.to_numpy(ak.sum(np.hypot(particles.px, particles.py) * weight, axis=1))
+    return {f"{name}_pt": np.hypot(px, py), f"{name}_phi": np.arctan2(py, px), f"{name}_sumEt": sum_et}

@@ -115,18 +115,11 @@ def write_record(sample: GeneratedSample) -> Path:
     """
     recipe = sample.recipe
     record: dict[str, Any] = {
-        "name": re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.\-]", "_", sample.file.stem).lstrip("_") or "sample",
+        "name": dataset_name(sample.file.stem, otherwise="sample"),
         "title": f"{sample.events} events of {sample.process}",
         "experiment": "simulation",
         "kind": "simulation",
-        "files": [
-            {
-                "uri": sample.file.name,
-                "bytes": sample.file.stat().st_size,
-                "adler32": adler32(sample.file),
-                "events": sample.events,
-            }
-        ],
+        "files": [file_entry(sample.file, sample.events)],
         "events": sample.events,
         "provenance": f"generated, cross section {sample.xsec_pb:.6g} +- {sample.xsec_error_pb:.2g} pb; "
         f"{left_out(sample)}recipe: {json.dumps(recipe, sort_keys=True)}",
@@ -137,6 +130,29 @@ def write_record(sample: GeneratedSample) -> Path:
     target = record_file(sample.file)
     write_atomically(target, json.dumps(content, indent=1) + "\n")
     return target
+
+
+def dataset_name(name: str, *, otherwise: str) -> str:
+    """The name of a file or directory as that of a dataset: a letter or digit, then these, ``_``, ``.`` and ``-``.
+
+    Args:
+        name: of the file or directory.
+        otherwise: the dataset's name if nothing is left.
+
+    >>> dataset_name("_svj 0.3", otherwise="sample")
+    'svj_0.3'
+    """
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9_.\-]", "_", name).lstrip("_") or otherwise
+
+
+def file_entry(file: Path, events: int) -> dict[str, Any]:
+    """A file of a dataset record; its address is its name, for a record that lies beside it.
+
+    Args:
+        file: that exists.
+        events: in it.
+    """
+    return {"uri": file.name, "bytes": file.stat().st_size, "adler32": adler32(file), "events": events}
 
 
 def adler32(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import awkward as ak
@@ -14,10 +15,8 @@ from darkop_dist.generation.jet_fit import LARGE_PT_NODES, MIN_ENTRIES, PT_NODES
 from darkop_dist.generation.published import Crowded, Curve, JetResolution, MissingMomentum, load_published
 from darkop_dist.generation.response import CHARGED_HADRON, ELECTRON, MUON, PHOTON, UM_PER_CM, measure
 from darkop_dist.generation.validation_events import (
-    CrowdedMomenta,
     MatchedJets,
     MissingMomenta,
-    crowded_momenta,
     gun,
     matched_jets,
     missing_momenta,
@@ -67,10 +66,10 @@ def validate(card_name: str, *, events: int, seed: int, workers: int = 1) -> tup
     if large.calibration is not None and large_goal is not None:
         factors = calibrated(jets[1].measured, jets[1].eta, large.calibration, rng)
         found += _jet_comparisons(jets[1], factors, large_goal, LARGE_PT_NODES)
-    momenta = missing_momenta(card_name, events=events, seed=seed + OTHER_SEEDS, workers=workers)
-    found.append(_met_comparison(momenta, published.met))
+    of_z = partial(missing_momenta, card_name, seed=seed + OTHER_SEEDS, workers=workers)
+    found.append(_met_comparison(of_z(events=events), published.met))
     if published.crowded:
-        crowded = crowded_momenta(card_name, events=events // 2, seed=seed + OTHER_SEEDS, workers=workers)
+        crowded = of_z(events=events // 2, crowded=True)
         found += [_crowded_comparison(crowded, known) for known in published.crowded]
     found += [_gun_comparison(curve, card, rng) for curve in published.curve]
     return tuple(comparison for comparison in found if comparison.x)
@@ -109,11 +108,11 @@ def _jet_comparisons(
 
 
 def _met_comparison(momenta: MissingMomenta, published: MissingMomentum) -> Comparison:
-    rows = []
+    rows, errors, sum_et = [], momenta.errors("MET"), np.tile(momenta.sum_et, 2)
     for low, high in pairwise(SUM_ET_EDGES_GEV):
-        chosen = (momenta.sum_et >= low) & (momenta.sum_et < high)
+        chosen = (sum_et >= low) & (sum_et < high)
         if chosen.sum() >= MIN_ENTRIES:
-            rows.append((float(momenta.sum_et[chosen].mean()), core_of(momenta.error[chosen])))
+            rows.append((float(sum_et[chosen].mean()), core_of(errors[chosen])))
     return Comparison(
         "met_resolution", published.title, published.source, published.tolerance,
         tuple(x for x, _ in rows), tuple(core.sigma for _, core in rows), tuple(core.sigma_error for _, core in rows),
@@ -121,13 +120,13 @@ def _met_comparison(momenta: MissingMomenta, published: MissingMomentum) -> Comp
     )  # fmt: skip
 
 
-def _crowded_comparison(momenta: CrowdedMomenta, published: Crowded) -> Comparison:
-    rows = []
+def _crowded_comparison(momenta: MissingMomenta, published: Crowded) -> Comparison:
+    rows, across = [], momenta.across(published.column)
     for low, high in pairwise(COLLISION_EDGES):
         chosen = (momenta.collisions >= low) & (momenta.collisions < high)
         if chosen.sum() >= MIN_ENTRIES:
             mean = float(momenta.collisions[chosen].mean())
-            rows.append((mean, core_of(momenta.errors[published.column][chosen]), float(published.at(np.array(mean)))))
+            rows.append((mean, core_of(across[chosen]), float(published.at(np.array(mean)))))
     return Comparison(
         "crowded_resolution", published.title, published.source, published.tolerance,
         tuple(x for x, _, _ in rows), tuple(core.sigma for _, core, _ in rows),

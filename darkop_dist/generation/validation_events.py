@@ -16,13 +16,12 @@ from typing import TypeVar
 import awkward as ak
 import numpy as np
 
-from darkop_dist.generation.card import Floats, load_card
+from darkop_dist.generation.card import Floats, ResponseCard, load_card
 from darkop_dist.generation.clustering import cluster
 from darkop_dist.generation.cones import nearest
-from darkop_dist.generation.jet_calibration import calibrated
 from darkop_dist.generation.pileup import load_pool, overlay
 from darkop_dist.generation.pileup_profile import PileupProfile
-from darkop_dist.generation.pythia_run import PartRequest
+from darkop_dist.generation.pythia_run import PartRequest, pythia_seed
 from darkop_dist.generation.reconstruct import reconstruct
 from darkop_dist.generation.response import measure
 from darkop_dist.generation.truth import Truth, generate_truth
@@ -35,6 +34,7 @@ MEASURED_PT_MIN_GEV, GENERATED_PT_MIN_GEV = 3.0, 9.0
 CROWDED = tuple(float(mean) for mean in range(5, 60, 5))
 CROWDED_POOL, CROWDED_Z_PT_MAX_GEV = 2000, 60.0
 JET_COLUMNS = ("pt", "eta", "measured")
+MISSING = ("MET", "PuppiMET")
 MASSES_GEV = {211: 0.1396, 130: 0.4976, 13: 0.1057, 11: 0.000511, 22: 0.0}
 COMMON = ("Beams:eCM = 13000.", "ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10.")
 DIJETS = (
@@ -89,29 +89,29 @@ class MatchedJets:
 
 
 @dataclass(frozen=True)
-class CrowdedMomenta:
-    """Missing momentum under pile-up.
+class MissingMomenta:
+    """Missing momenta of Z bosons that decay to neutrinos, in GeV.
 
     Attributes:
-        errors: component perpendicular to the Z boson in GeV by name, each of shape (events,).
+        measured: both components by name, ``MET`` and ``PuppiMET``, each of shape (2, events).
+        true: momentum of the Z boson's neutrinos, shape (2, events).
+        sum_et: scalar sum of the measured candidates' pt, shape (events,).
         collisions: number of collisions in the crossing, shape (events,).
     """
 
-    errors: dict[str, Floats]
+    measured: dict[str, Floats]
+    true: Floats
+    sum_et: Floats
     collisions: Floats
 
+    def errors(self, name: str) -> Floats:
+        """Measured minus true, both components of every event one after another; shape (2 * events,)."""
+        return np.asarray((self.measured[name] - self.true).reshape(-1))
 
-@dataclass(frozen=True)
-class MissingMomenta:
-    """Missing momentum, both components of every event one after another; shape (2 * events,), GeV.
-
-    Attributes:
-        error: measured minus true component.
-        sum_et: scalar sum of the measured candidates' pt.
-    """
-
-    error: Floats
-    sum_et: Floats
+    def across(self, name: str) -> Floats:
+        """The measured component perpendicular to the Z boson, all of which is an error; shape (events,)."""
+        (x, y), (px, py) = self.measured[name], self.true
+        return np.asarray((x * py - y * px) / np.hypot(px, py))
 
 
 def gun(pdg: int, charge: float, pt: Floats, eta: Floats, radius_mm: float = 0.0) -> ak.Array:
@@ -155,54 +155,62 @@ def matched_jets(
     )
 
 
-def missing_momenta(card: str, *, events: int, seed: int, workers: int = 1) -> MissingMomenta:
-    """Missing momentum of Z bosons that decay to neutrinos, with the calibration of the card's jets in it.
+def missing_momenta(card: str, *, events: int, seed: int, workers: int = 1, crowded: bool = False) -> MissingMomenta:
+    """Missing momentum of Z bosons that decay to neutrinos, as in the file: with the calibration of the card's jets.
 
     Args:
         card: name of the response card.
         events: number of events.
         seed: seed, 0 or above.
         workers: number of processes; the numbers do not depend on it.
+        crowded: Z bosons of little momentum among `CROWDED` further collisions; those of `CROWDED_Z_PT_MAX_GEV` and
+            above are left out.
     """
-    rules = load_card(card).jet
-    parts = _parts(card, INVISIBLE_Z, events, seed, (rules.radius,), rules.pt_min)
-    done = list(_mapped(_met_of_part, parts, workers))
-    return MissingMomenta(*(np.concatenate([getattr(part, name) for part in done]) for name in ("error", "sum_et")))
+    if crowded:
+        load_pool(CROWDED_POOL, cache_directory())  # once, before workers that share the cache ask for it
+    parts = _parts(card, SLOW_Z if crowded else INVISIBLE_Z, events, seed)
+    done = list(_mapped(_crowded_part if crowded else _alone_part, parts, workers))
+    return MissingMomenta(
+        {name: np.concatenate([part.measured[name] for part in done], axis=1) for name in MISSING},
+        *(np.concatenate([getattr(part, name) for part in done], axis=-1) for name in ("true", "sum_et", "collisions")),
+    )
 
 
-def crowded_momenta(card: str, *, events: int, seed: int, workers: int = 1) -> CrowdedMomenta:
-    """Missing momentum of Z bosons of little momentum that decay to neutrinos, among `CROWDED` further collisions.
-
-    Args:
-        card: name of the response card.
-        events: number of events.
-        seed: seed, 0 or above.
-        workers: number of processes; the numbers do not depend on it.
-    """
-    load_pool(CROWDED_POOL, cache_directory())  # once, before workers that share the cache ask for it
-    done = list(_mapped(_crowded_part, _parts(card, SLOW_Z, events, seed, (), 0.0), workers))
-    columns = {name: np.concatenate([part.errors[name] for part in done]) for name in done[0].errors}
-    return CrowdedMomenta(columns, np.concatenate([part.collisions for part in done]))
+def _alone_part(part: _Part) -> MissingMomenta:
+    truth, rng = _truth(part)
+    return _momenta(truth, load_card(part.card), rng)
 
 
-def _crowded_part(part: _Part) -> CrowdedMomenta:
+def _crowded_part(part: _Part) -> MissingMomenta:
     truth, rng = _truth(part)
     card = load_card(part.card)
     profile = PileupProfile("flat", CROWDED, (1 / len(CROWDED),) * len(CROWDED), CROWDED_POOL)
     pool = load_pool(CROWDED_POOL, cache_directory())
-    columns = reconstruct(overlay(truth, profile, pool, beam_spot_mm=card.beam_spot_mm, rng=rng), card, rng)
-    px, py = truth.invisible_px, truth.invisible_py
-    pt = np.hypot(px, py)
-    slow = pt < CROWDED_Z_PT_MAX_GEV
-    errors = {}
-    for name in ("MET", "PuppiMET"):
-        x, y = (columns[f"{name}_pt"] * turn(columns[f"{name}_phi"]) for turn in (np.cos, np.sin))
-        errors[name] = np.asarray((x * py - y * px) / pt)[slow]
-    return CrowdedMomenta(errors, 1.0 + np.asarray(columns["Pileup_nPU"])[slow])
+    crossed = overlay(truth, profile, pool, beam_spot_mm=card.beam_spot_mm, rng=rng)
+    return _momenta(crossed, card, rng, z_pt_max_gev=CROWDED_Z_PT_MAX_GEV)
+
+
+def _momenta(
+    truth: Truth, card: ResponseCard, rng: np.random.Generator, *, z_pt_max_gev: float = np.inf
+) -> MissingMomenta:
+    columns = reconstruct(truth, card, rng)
+    true = np.stack([truth.invisible_px, truth.invisible_py])
+    slow = np.hypot(*true) < z_pt_max_gev
+    measured = {
+        name: np.stack([(columns[f"{name}_pt"] * turn(columns[f"{name}_phi"]))[slow] for turn in (np.cos, np.sin)])
+        for name in MISSING
+    }
+    collisions = 1.0 + np.asarray(columns["Pileup_nPU"])
+    return MissingMomenta(measured, true[:, slow], columns["MET_sumEt"][slow], collisions[slow])
 
 
 def _parts(
-    card: str, lines: tuple[str, ...], events: int, seed: int, radii: tuple[float, ...], pt_min: float
+    card: str,
+    lines: tuple[str, ...],
+    events: int,
+    seed: int,
+    radii: tuple[float, ...] = (),
+    pt_min: float = GENERATED_PT_MIN_GEV,
 ) -> tuple[_Part, ...]:
     return tuple(
         _Part(card, lines, min(EVENTS_PER_PART, events - first), (seed, first), radii, pt_min)
@@ -223,7 +231,7 @@ def _truth(part: _Part) -> tuple[Truth, np.random.Generator]:
         process="validation",
         lines=part.lines,
         own_matrix_elements=False,
-        seed=1 + int(for_pythia.generate_state(1)[0]) % 900_000_000,
+        seed=pythia_seed(for_pythia),
         events=part.events,
     )
     return generate_truth(request), np.random.default_rng(for_response)
@@ -242,19 +250,3 @@ def _matched(particles: ak.Array, candidates: ak.Array, radius: float, pt_min: f
     found = place >= 0
     columns = (generated.pt[found], generated.eta[found], measured.pt[place[found]])
     return MatchedJets(*(np.asarray(ak.to_numpy(ak.flatten(column)), dtype=np.float64) for column in columns))
-
-
-def _met_of_part(part: _Part) -> MissingMomenta:
-    truth, rng = _truth(part)
-    rules = load_card(part.card).jet
-    measured = measure(truth.particles, load_card(part.card), rng)
-    jets, _ = cluster(measured, radius=rules.radius, pt_min=part.pt_min)
-    counts = ak.num(jets)
-    pt, eta = (np.asarray(ak.to_numpy(ak.flatten(jets[name])), dtype=np.float64) for name in ("pt", "eta"))
-    added = ak.unflatten((calibrated(pt, eta, rules.calibration, rng) - 1) * pt, counts)
-    errors = []
-    for axis, turn, truly in (("px", np.cos, truth.invisible_px), ("py", np.sin, truth.invisible_py)):
-        missing = -ak.to_numpy(ak.sum(measured[axis], axis=1) + ak.sum(added * turn(jets.phi), axis=1))
-        errors.append(np.asarray(missing, dtype=np.float64) - truly)
-    sum_et = np.asarray(ak.to_numpy(ak.sum(np.hypot(measured.px, measured.py), axis=1)), dtype=np.float64)
-    return MissingMomenta(np.concatenate(errors), np.concatenate([sum_et, sum_et]))

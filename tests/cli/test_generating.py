@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from darkop_dist.cli import generating
+from darkop_dist.cli.console import REFRESHES_PER_S
 from darkop_dist.cli.generating import GenerationBar, generation_bar
 from darkop_dist.execution.parts import PartDone
 
@@ -63,7 +64,7 @@ def test_a_terminal_gets_a_bar_that_goes() -> None:
     with generation_bar("qcd-dijets", 1000, console) as bar:
         bar.done(part(0))
         bar.say("part 2 of 2 of qcd-dijets is tried again: the worker died")
-        time.sleep(2.5 / generating.REFRESHES_PER_S)
+        time.sleep(2.5 / REFRESHES_PER_S)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     assert re.search(r"qcd-dijets ━+.* 500 of 1 k .*events/s \d+:\d\d left", text)
     assert "is tried again" in text

@@ -41,7 +41,8 @@ def test_nearest_sum_and_maximum_are_those_of_a_plain_loop() -> None:
     assert compared > 50
 
 
-def test_what_lies_on_the_axis_is_not_in_the_sum() -> None:
+def test_what_lies_on_the_axis_is_not_in_the_sum_but_may_be_the_largest() -> None:
     one = ak.Array([[{"eta": 0.5, "phi": 3.0}]])
     others = ak.Array([[{"eta": 0.5, "phi": 3.0}, {"eta": 0.5, "phi": -3.2 + 2 * math.pi}]])
     assert sum_in_cone(one, others, ak.Array([[7.0, 2.0]]), cone=0.4).to_list() == [[2.0]]
+    assert largest_in_cone(one, others, ak.Array([[7.0, 2.0]]), cone=0.4).to_list() == [[7.0]]

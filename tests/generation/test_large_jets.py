@@ -110,7 +110,7 @@ def test_boosted_w_bosons_have_their_mass_and_two_prongs() -> None:
     truth = generate_truth(PartRequest("ww", BOOSTED_W_PAIRS, own_matrix_elements=False, seed=4, events=150))
     card, rng = load_card(), np.random.default_rng(2)
     particles = measured_particles(truth, card, rng)
-    jets = measured_large_jets(truth, particles, card, rng)[0].columns
+    jets = measured_large_jets(truth, particles, card, rng).columns
     leading = ak.firsts(jets[jets.pt > 350])
     mass, tau21 = (ak.to_numpy(ak.drop_none(x)) for x in (leading.msoftdrop, leading.tau2 / leading.tau1))
     assert len(mass) > 100

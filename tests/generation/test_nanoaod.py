@@ -39,6 +39,8 @@ def test_coffea_opens_the_file_and_reads_every_column(
         assert float(ak.max(abs(events.Jet.phi))) <= np.float32(np.pi)
         assert ak.all(events.Jet.genJetIdx < ak.num(events.GenJet))
         assert ak.all(events.MET.pt == events.PuppiMET.pt)
+        assert ak.all(events.MET.sumEt == events.PuppiMET.sumEt)
+        assert ak.all(events.MET.sumEt > ak.sum(events.Muon.pt, axis=1))
 
 
 def test_the_branches_are_named_as_in_nanoaod(z_file: Path) -> None:

@@ -8,7 +8,7 @@ from darkop_dist.generation.card import load_card
 from darkop_dist.generation.comparison import QUANTITIES, Comparison
 from darkop_dist.generation.published import load_published
 from darkop_dist.generation.validation import _gun_comparison, validate
-from darkop_dist.generation.validation_events import gun, matched_jets, missing_momenta
+from darkop_dist.generation.validation_events import MissingMomenta, gun, matched_jets, missing_momenta
 
 
 def test_agreement_is_the_tolerance_and_two_standard_deviations() -> None:
@@ -63,9 +63,18 @@ def test_events_do_not_depend_on_the_number_of_workers() -> None:
 
 def test_missing_momenta_come_in_pairs() -> None:
     found = missing_momenta("atlas", events=100, seed=4)
-    assert found.error.shape == found.sum_et.shape == (200,)
-    assert abs(np.mean(found.error)) < 5 * np.std(found.error) / np.sqrt(200)
-    assert 2 < np.std(found.error) < 40
+    error = found.errors("MET")
+    assert error.shape == (200,)
+    assert found.sum_et.shape == (100,)
+    assert abs(np.mean(error)) < 5 * np.std(error) / np.sqrt(200)
+    assert 2 < np.std(error) < 40
+
+
+def test_an_error_across_is_perpendicular_to_the_z_boson() -> None:
+    true, away = np.array([[3.0], [4.0]]), np.array([[-4.0], [3.0]]) / 5  # away: the perpendicular unit vector
+    found = MissingMomenta({"MET": 1.5 * true - 2.0 * away}, true, np.array([50.0]), np.array([1.0]))
+    assert found.across("MET") == pytest.approx([2.0])
+    assert found.errors("MET") == pytest.approx([1.5 + 1.6, 2.0 - 1.2])
 
 
 @pytest.mark.slow
