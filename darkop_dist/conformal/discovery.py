@@ -37,6 +37,7 @@ class Excess:
         alpha: level of the p-values.
         rank: r, the largest number with r/(n + 1) at most alpha.
         observed: events with p-values at most alpha.
+        total: m, all events under test.
         expected: mean of the number under background alone, m r/(n + 1); bins can only lower it.
         p_value: P(K >= observed) for K ~ Beta-Binomial(m, r, n + 1 - r).
     """
@@ -44,6 +45,7 @@ class Excess:
     alpha: float
     rank: int
     observed: int
+    total: int
     expected: float
     p_value: float
 
@@ -153,7 +155,7 @@ def _excess(calibration: Calibration, tested: npt.NDArray[np.int64], alpha: floa
     n, total = calibration.n, int(tested.sum())
     above = np.cumsum(calibration.counts[::-1])[::-1]
     observed = int(tested[above + 1 <= rank].sum())
-    return Excess(alpha, rank, observed, total * rank / (n + 1), count_p_value(observed, total, n, rank))
+    return Excess(alpha, rank, observed, total, total * rank / (n + 1), count_p_value(observed, total, n, rank))
 
 
 def _tested(calibration: Calibration, counts: npt.ArrayLike) -> npt.NDArray[np.int64]:

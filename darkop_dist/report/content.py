@@ -12,6 +12,7 @@ import numpy.typing as npt
 from darkop_dist.events.view import EventView
 
 if TYPE_CHECKING:
+    from darkop_dist.conformal import Excess, ThresholdScan
     from darkop_dist.execution.timeline import Timeline
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -159,6 +160,8 @@ class CalibrationCheck:
         confidence: coverage of the interval.
         guarantee: the guarantee with its assumptions, in sentences.
         data_p_values: p-values of the data, shape (events,).
+        excess: how many of the data reach the level of the search.
+        scan: the same at several levels, with the significance after the search for the largest.
     """
 
     levels: Numbers
@@ -172,6 +175,8 @@ class CalibrationCheck:
     alpha: float | None = None
     confidence: float = 0.95
     data_p_values: Numbers | None = None
+    excess: Excess | None = None
+    scan: ThresholdScan | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hist
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.conformal.calibration import Calibration
+from darkop_dist.conformal import Calibration, Excess, excess, scan_thresholds
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.split import SPLITS
 from darkop_dist.events.view import EventView
@@ -99,14 +99,16 @@ def _headline(
     yield from (limit_sentence(limit) for limit in limits)
     if not limits:
         yield "No limit was asked for."
-    if calibration is not None and calibration.data_p_values is not None and calibration.alpha is not None:
-        p_values = np.asarray(calibration.data_p_values)
-        alpha, count = calibration.alpha, len(p_values)
-        yield (
-            f"{int(np.sum(p_values <= alpha))} of {count} data events in region {context.regions[0]} have a conformal "
-            f"p-value of at most {alpha:g}; of background like the calibration events, {count * alpha:.3g} or fewer "
-            "would on average."
-        )
+    if calibration is not None and calibration.excess is not None:
+        yield _excess_sentence(calibration.excess, context.regions[0])
+
+
+def _excess_sentence(found: Excess, region: str) -> str:
+    return (
+        f"{found.observed} of {found.total} data events in region {region} have a conformal p-value of at most "
+        f"{found.alpha:g}; of background like the calibration events, {found.expected:.3g} or fewer would on average, "
+        f"and as many or more with probability {number(found.p_value)}."
+    )
 
 
 def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterator[str]:
@@ -245,6 +247,8 @@ def _calibration(context: RunContext) -> content.CalibrationCheck | None:
     check = body["check"]
     if check is None:
         return None
+    calibration, alpha = Calibration.from_dict(body["calibration"]), body["alpha"]
+    counts = _data_counts(context)
     return content.CalibrationCheck(
         levels=check["levels"],
         fraction=check["fraction"],
@@ -254,19 +258,22 @@ def _calibration(context: RunContext) -> content.CalibrationCheck | None:
         floor=body["floor"],
         guarantee=body["guarantee"],
         n_check=check["n_check"],
-        alpha=body["alpha"],
+        alpha=alpha,
         confidence=check["confidence_level"],
-        data_p_values=_data_p_values(context, Calibration.from_dict(body["calibration"])),
+        data_p_values=None if counts is None else np.repeat(calibration.bin_p_values, counts),
+        excess=None if counts is None else excess(calibration, counts, alpha),
+        scan=None if counts is None or not counts.sum() else scan_thresholds(calibration, counts),
     )
 
 
-def _data_p_values(context: RunContext, calibration: Calibration) -> npt.NDArray[np.float64] | None:
+def _data_counts(context: RunContext) -> npt.NDArray[np.int64] | None:
+    """Scores of all data in the first region, shape (bins + 2,)."""
     counts = context.histograms.score_counts
     if counts is None or not context.has_data:
         return None
     names = [record.name for record in context.records if record.kind == "data"]
-    total = sum(calibrate.score_counts(counts, tuple(names), context.regions[0], split) for split in SPLITS)
-    return np.repeat(calibration.bin_p_values, total)
+    region = context.regions[0]
+    return np.asarray(sum(calibrate.score_counts(counts, tuple(names), region, split) for split in SPLITS), np.int64)
 
 
 def _limit(result: SignalResult) -> content.SignalLimit:

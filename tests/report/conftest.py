@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from darkop_dist.conformal import excess, from_scores, scan_thresholds
 from darkop_dist.events.view import DisplayObject, EventView
 from darkop_dist.execution.timeline import Span, Timeline, WorkerTime
 from darkop_dist.report.content import (
@@ -117,13 +118,17 @@ def _check(rng: np.random.Generator) -> CalibrationCheck:
     counts = np.array([(p_values(held_out) <= level).sum() for level in levels])
     low = np.where(counts > 0, stats.beta.ppf(0.025, np.maximum(counts, 1), n_check - counts + 1), 0.0)
     high = np.where(counts < n_check, stats.beta.isf(0.025, counts + 1, np.maximum(n_check - counts, 1)), 1.0)
+    data = rng.gamma(3.05, 0.6, 8500)
+    edges = np.linspace(0.0, 20.0, 2001).tolist()
+    binned = from_scores(calibration, edges=edges, source="background", fingerprint="f")
+    tested = from_scores(data, edges=edges, source="data", fingerprint="f").counts
     return CalibrationCheck(
         levels=levels, fraction=counts / n_check, low=low, high=high, n=n, n_check=n_check, floor=1.0 / (n + 1), alpha=1e-3,
         guarantee=(
             "For background events exchangeable with the calibrating ones, P(p ≤ a) ≤ a for every a, averaged over "
             "calibration samples; no property of the score is needed."
         ),
-        data_p_values=p_values(rng.gamma(3.05, 0.6, 8500)),
+        data_p_values=p_values(data), excess=excess(binned, tested, 1e-3), scan=scan_thresholds(binned, tested),
     )  # fmt: skip
 
 
