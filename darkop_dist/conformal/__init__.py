@@ -11,30 +11,38 @@ Inputs are scores or score counts (``histograms``); outputs are arrays of p-valu
 plot, and the file ``calibration.json``.
 """
 
+from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
 from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
+from darkop_dist.conformal.tail import TailBound, tail_upper_bound
 from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
 
 __all__ = [
+    "Argos",
     "Calibration",
     "CalibrationCheck",
     "Excess",
+    "ModelChoice",
     "MondrianCalibration",
     "Selection",
+    "TailBound",
     "ThresholdScan",
     "WeightedCalibration",
+    "argos",
     "benjamini_hochberg",
     "check_uniformity",
+    "choose_model",
     "clopper_pearson",
     "conditional_p_values",
     "excess",
     "from_counts",
     "from_scores",
     "scan_thresholds",
+    "tail_upper_bound",
     "weighted_from_histogram",
     "weighted_from_scores",
 ]
