@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "nothing_lost.ipynb"]
+NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "nothing_lost.ipynb", "p_values.ipynb"]
 TOLD = {
     "events_on_demand.ipynb": ("asked 0.3", "vertices are seen", "20 were expected"),
     "first_search.ipynb": ("floor 1/(n+1)",),
@@ -17,6 +17,7 @@ TOLD = {
         "closed: True",
         "equal to the last bit: True",
     ),
+    "p_values.ipynb": ("12 of the 12 of the signal", "global 4.8 sigma", "model-dependent: generalised Pareto"),
 }
 
 
