@@ -79,7 +79,7 @@ def argos(
             f"{found.n} data events and {known.n} template events rate no model: data are needed, and at least "
             f"{fewest_template_events} template events"
         )
-    above_data, above = (np.cumsum(sample.counts[::-1])[::-1][1:] for sample in (found, known))
+    above_data, above = (sample.reached[1:] for sample in (found, known))  # of each edge
     usable = above >= fewest_template_events
     if not usable.any():
         raise StatisticsError(

@@ -61,7 +61,7 @@ def conditional_p_values(calibration: Calibration, *, band: Band = "simes", conf
     if calibration.n == 0:
         raise StatisticsError("a calibration without events bounds nothing; give it background events")
     n, delta = calibration.n, 1.0 - confidence_level
-    rank = 1 + np.cumsum(calibration.counts[::-1])[::-1]  # of the largest calibration event below the bin
+    rank = 1 + calibration.reached  # of the largest calibration event below the bin
     inside = np.minimum(rank, n)
     if band == "pointwise":
         bound = special.betaincinv(inside, n + 1 - inside, confidence_level)

@@ -62,10 +62,14 @@ class Calibration:
         return 1.0 / (self.n + 1)
 
     @property
+    def reached(self) -> Counts:
+        """Events in each bin or above it, shape (bins + 2,): underflow, bins, overflow."""
+        return np.asarray(np.cumsum(self.counts[::-1])[::-1], dtype=np.int64)
+
+    @property
     def bin_p_values(self) -> Floats:
         """The p-value of an event in each bin, shape (bins + 2,): underflow, bins, overflow."""
-        own_bin_and_above = np.cumsum(self.counts[::-1])[::-1]
-        return np.asarray((1.0 + own_bin_and_above) / (self.n + 1.0), dtype=np.float64)
+        return np.asarray((1.0 + self.reached) / (self.n + 1.0), dtype=np.float64)
 
     def p_values(self, scores: npt.ArrayLike) -> Floats:
         """The conformal p-value of each event.
@@ -80,9 +84,7 @@ class Calibration:
         Raises:
             InputValueError: a score is NaN.
         """
-        values = np.asarray(scores, dtype=np.float64)
-        _refuse_nan(values, "scores under test")
-        return np.asarray(self.bin_p_values[np.searchsorted(self.edges, values, side="right")], dtype=np.float64)
+        return np.asarray(self.bin_p_values[bins_of(scores, self.edges, "scores under test")], dtype=np.float64)
 
     def p_values_of_counts(self, counts: npt.ArrayLike) -> Floats:
         """The p-value of each bin of a histogram of scores, for plots: repeat it by the bin's counts.
@@ -215,10 +217,8 @@ def from_scores(scores: npt.ArrayLike, *, edges: Sequence[float], source: str, f
         InputValueError: a score is NaN.
         StatisticsError: the edges do not increase.
     """
-    values = np.asarray(scores, dtype=np.float64).ravel()
-    _refuse_nan(values, source)
     checked = _checked_edges(edges)
-    counts = np.bincount(np.searchsorted(checked, values, side="right"), minlength=len(checked) + 1)
+    counts = np.bincount(bins_of(scores, checked, source).ravel(), minlength=len(checked) + 1)
     return Calibration(checked, counts.astype(np.int64), source, fingerprint)
 
 
@@ -235,6 +235,26 @@ def from_counts(counts: npt.ArrayLike, edges: Sequence[float], source: str, fing
         StatisticsError: the counts are weighted, negative or of another shape, or the edges do not increase.
     """
     return Calibration(np.asarray(edges, dtype=np.float64), np.asarray(counts), source, fingerprint)
+
+
+def bins_of(scores: npt.ArrayLike, edges: Floats, source: str) -> npt.NDArray[np.int64]:
+    """The bin of each score, in the shape of the scores: 0 for underflow, then the bins, then overflow.
+
+    Args:
+        scores: any shape.
+        edges: increasing bin edges; a bin holds its lower one.
+        source: which scores these are, for the error.
+
+    Raises:
+        InputValueError: a score is NaN.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    missing = int(np.isnan(values).sum())
+    if missing:
+        raise InputValueError(
+            source, f"{missing} of {values.size} scores are NaN", "Look for NaN in the model's inputs of these events."
+        )
+    return np.asarray(np.searchsorted(edges, values, side="right"), dtype=np.int64)
 
 
 def _checked_edges(edges: npt.ArrayLike) -> Floats:
@@ -262,11 +282,3 @@ def _checked_counts(counts: npt.ArrayLike, bins: int, source: str) -> Counts:
         raise StatisticsError(f"the score counts of {source} are negative in {np.sum(checked < 0)} bins; count events")
     checked.setflags(write=False)
     return checked
-
-
-def _refuse_nan(values: Floats, source: str) -> None:
-    missing = int(np.isnan(values).sum())
-    if missing:
-        raise InputValueError(
-            source, f"{missing} of {values.size} scores are NaN", "Look for NaN in the model's inputs of these events."
-        )

@@ -153,8 +153,7 @@ def count_p_value(observed: int, total: int, n: int, rank: int) -> float:
 
 def _excess(calibration: Calibration, tested: npt.NDArray[np.int64], alpha: float, rank: int) -> Excess:
     n, total = calibration.n, int(tested.sum())
-    above = np.cumsum(calibration.counts[::-1])[::-1]
-    observed = int(tested[above + 1 <= rank].sum())
+    observed = int(tested[calibration.reached < rank].sum())
     return Excess(alpha, rank, observed, total, total * rank / (n + 1), count_p_value(observed, total, n, rank))
 
 

@@ -69,7 +69,7 @@ def tail_upper_bound(
         raise StatisticsError(f"a confidence level of {confidence_level} is not between 0.5 and 1; choose 0.95")
     if exceedances < FEWEST:
         raise StatisticsError(f"{exceedances} exceedances fit no tail; take at least {FEWEST}, better 200")
-    above = np.cumsum(calibration.counts[::-1])[::-1][1:]  # of each edge
+    above = calibration.reached[1:]  # of each edge
     enough = np.flatnonzero(above >= exceedances)
     if not enough.size:
         raise StatisticsError(

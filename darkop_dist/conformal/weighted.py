@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.conformal.calibration import Calibration, Counts, Floats, from_counts, from_scores
+from darkop_dist.conformal.calibration import Calibration, Counts, Floats, bins_of, from_counts, from_scores
 from darkop_dist.errors import StatisticsError
 
 EXACT = (
@@ -80,9 +80,7 @@ class WeightedCalibration:
         Raises:
             InputValueError: a score is NaN.
         """
-        values = np.asarray(scores, dtype=np.float64)
-        binned = from_scores(values, edges=self.calibration.edges.tolist(), source="scores under test", fingerprint="")
-        place = np.searchsorted(binned.edges, values, side="right")
+        place = bins_of(scores, self.calibration.edges, "scores under test")
         return np.asarray(self.bin_p_values[place], dtype=np.float64)
 
     def require_alpha(self, alpha: float) -> None:
@@ -162,7 +160,7 @@ def weighted_from_scores(
     if largest is not None and seen > largest:
         raise StatisticsError(f"a weight of {source} is {seen:.6g}, above the bound {largest:.6g} that was given")
     counted = from_scores(values, edges=edges, source=source, fingerprint=fingerprint)
-    place = np.searchsorted(counted.edges, values, side="right")
+    place = bins_of(values, counted.edges, source)
     sums, squares = (_binned(place, values, len(counted.counts)) for values in (given, given**2))
     return WeightedCalibration(counted, sums, squares, seen if largest is None else largest, negative > 0)
 
