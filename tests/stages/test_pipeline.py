@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from darkop_dist.conformal import Calibration
 from darkop_dist.errors import InputFileError, InputValueError, LedgerError, OutputError, StatisticsError
 from darkop_dist.execution import Ledger
 from darkop_dist.histograms import load_candidates, load_histograms
 from darkop_dist.limits import LimitsFile
+from darkop_dist.report.digits import number
 from darkop_dist.runs import RunDirectory
 from darkop_dist.stages.calibrate import calibrate_run
 from darkop_dist.stages.context import load_context
@@ -105,6 +108,22 @@ def test_the_page_says_what_limits_the_run(run: RunDirectory) -> None:
     page = (run.report / "index.html").read_text()
     assert re.search(r'<img src="img/\d+-timeline.svg" alt="\d+% of the worker&#39;s time', page)
     assert "performance report" not in page
+
+
+def test_the_page_tests_the_number_of_anomalous_data_events(run: RunDirectory) -> None:
+    """All splits of the data count, and the p-value is that of the Beta-Binomial law."""
+    body = json.loads(run.calibration.read_text())
+    calibration, alpha = Calibration.from_dict(body["calibration"]), body["alpha"]
+    counts = load_histograms(run.histograms).score_counts
+    tested = counts[{"dataset": "data", "region": "signal", "split": sum}].values(flow=True)
+    observed, total = int(tested[calibration.bin_p_values <= alpha].sum()), int(tested.sum())
+    assert 0 < observed < total
+    rank = int(np.floor(alpha * (calibration.n + 1) + 1e-9))
+    p_value = stats.betabinom(total, rank, calibration.n + 1 - rank).sf(observed - 1)
+    page = (run.report / "index.html").read_text()
+    assert f"{observed} of {total} data events in region signal have a conformal p-value of at most {alpha:g};" in page
+    assert f"and as many or more with probability {number(p_value)}." in page
+    assert "an excess as large at any of these levels has p = " in page
 
 
 def test_two_runs_are_equal(run: RunDirectory, write_search: Write, tmp_path: Path) -> None:
