@@ -1,34 +1,47 @@
-"""The profile likelihood of a workspace, with the signal scaled so that minimisers meet numbers near one.
+"""The likelihood of a workspace with exact derivatives, its minima, and its profile over the signal strength.
 
-A limit may be a thousandth or a thousand times the model's cross section. Minimisers that take numerical derivatives
-lose digits there, so the signal's templates are multiplied by ``scale`` and the signal strength is divided by it: the
-same likelihood in other units. All strengths that go in and come out are the workspace's own.
+-2 ln L is the sum over bins of the Poisson term of the observed count, and over auxiliary measurements of their
+constraint, with all constants, so that it equals pyhf's to rounding. The derivatives are exact (`histfactory`);
+minima are found by Newton's method, by SLSQP where that fails and by Minuit where both do.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyhf
-from scipy import optimize
+from scipy import optimize, special
 
 from darkop_dist.errors import FitError, StatisticsError
-from darkop_dist.limits.workspace import INTERPOLATION, Workspace
+from darkop_dist.limits.histfactory import Model, model_of
+from darkop_dist.limits.newton import minimise
+from darkop_dist.limits.parameters import Bools, Floats
+from darkop_dist.limits.workspace import Workspace
 
-Floats = npt.NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
 # A conditional fit this much below the free fit, in -2 ln L, shows that the free fit missed the minimum.
 MISSED_MINIMUM = 1e-6
 SLSQP_TOLERANCE = 1e-9
-PARAMETER_BOUND = 100.0
-STEP = 1e-4  # of central differences, in units of the parameters' widths
+MINUIT_TOLERANCE = 1e-4
+STEP = 1e-4  # of the derivatives of slopes, in standard deviations
+METHODS = ("Newton", "Newton from the start values", "SLSQP", "Minuit")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What was measured, or could have been.
+
+    Attributes:
+        counts: events in each bin of the model, shape (bins,).
+        auxiliary: the constraints' measurements in the parameters' order, shape (constraints,).
+    """
+
+    counts: Floats
+    auxiliary: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +50,13 @@ class Minimum:
 
     Attributes:
         twice_nll: value of -2 ln L.
-        parameters: all parameters in the model's order, the signal strength in scaled units.
+        parameters: all parameters in the model's order.
+        method: which minimiser found it.
     """
 
     twice_nll: float
     parameters: Floats
+    method: str = METHODS[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,125 +64,199 @@ class Likelihood:
     """A model with its data.
 
     Attributes:
-        model: pyhf's model of the scaled workspace.
-        batched: the same for 2 * parameters + 1 points at once.
-        widths: the constraints' standard deviations, 1 for free parameters: the minimiser's units.
+        model: expected counts and derivatives.
         data: observed counts and auxiliary data.
         poi_index: position of the signal strength among the parameters.
-        scale: signal strength in the workspace's units = scale * parameter.
-        lowest: lower bound of the signal strength's parameter: 0 unless negative strengths are allowed.
+        unit: about one standard deviation of the fitted strength.
+        lowest: lower bound of the signal strength: 0 unless negative strengths are allowed.
     """
 
-    model: Any
-    batched: Any
-    widths: Floats
-    data: Floats
+    model: Model
+    data: Data
     poi_index: int
-    scale: float
+    unit: float
     lowest: float
 
-    def fit(self, data: Floats, mu: float | None, start: Floats | None) -> Minimum:
-        """Minimise -2 ln L; SLSQP first, Minuit if it fails.
+    def twice_nll(self, values: Floats, data: Data) -> float:
+        """-2 ln L; infinite where a count is expected to be negative, or observed where none is expected."""
+        return self._value(self.model.expected(values), values, data)
+
+    def slopes(self, values: Floats, data: Data) -> tuple[float, Floats, Floats]:
+        """-2 ln L, its gradient, and its curvature without the second derivatives of the expected counts.
+
+        Args:
+            values: parameters, shape (parameters,).
+            data: counts and auxiliary data.
+
+        Returns:
+            the value, the gradient (parameters,), the curvature (parameters, parameters), which is positive
+            semi-definite.
+        """
+        expected, jacobian = self.model.expected_and_slopes(values)
+        value = self._value(expected, values, data)
+        if not np.isfinite(value):
+            return value, np.zeros(len(values)), np.eye(len(values))
+        parameters, split = self.model.parameters, len(self.model.parameters.normal)
+        safe = np.where(expected > 0, expected, 1.0)
+        gradient = 2.0 * (1.0 - data.counts / safe) @ jacobian
+        curvature = 2.0 * (jacobian.T * (np.maximum(data.counts, expected) / safe**2)) @ jacobian
+        normal, poisson = parameters.normal, parameters.poisson
+        gradient[normal] += 2.0 * (values[normal] - data.auxiliary[:split]) / parameters.sigma**2
+        curvature[normal, normal] += 2.0 / parameters.sigma**2
+        gradient[poisson] += 2.0 * (parameters.tau - data.auxiliary[split:] / values[poisson])
+        curvature[poisson, poisson] += 2.0 * data.auxiliary[split:] / values[poisson] ** 2
+        return value, gradient, curvature
+
+    def fit(
+        self,
+        data: Data,
+        mu: float | None = None,
+        start: Floats | None = None,
+        *,
+        fixed: Mapping[int, float] | None = None,
+    ) -> Minimum:
+        """Minimise -2 ln L.
 
         Args:
             data: counts and auxiliary data.
-            mu: signal strength to hold, in the workspace's units; None leaves it free.
+            mu: signal strength to hold; None leaves it free.
             start: parameters to start from.
+            fixed: positions of other parameters to hold, and their values.
 
         Raises:
             FitError: no minimiser converged.
         """
-        bounds = [(float(low), float(high)) for low, high in self.model.config.suggested_bounds()]
-        initial = [float(value) for value in (self.model.config.suggested_init() if start is None else start)]
-        tested = None if mu is None else mu / self.scale
-        highest = max(PARAMETER_BOUND, 2.0 * abs(tested or 0.0), 2.0 * abs(initial[self.poi_index]))
-        bounds[self.poi_index] = (min(self.lowest, tested if tested is not None else 0.0), highest)
-        initial = [min(max(value, low), high) for value, (low, high) in zip(initial, bounds, strict=True)]
-        failures = []
-        for method in ("SLSQP", "SLSQP from the start values", "Minuit"):
-            begin = initial if method != "SLSQP from the start values" else self.model.config.suggested_init()
-            try:
-                parameters, value = self._minimise(method, data, tested, list(begin), bounds)
-            except (pyhf.exceptions.FailedMinimization, ValueError, AttributeError) as error:
-                failures.append(f"{method}: {str(error).strip().splitlines()[0]}")
+        held = {**(fixed or {}), **({} if mu is None else {self.poi_index: mu})}
+        low, high = self._bounds(held)
+        failures: list[str] = []
+        for method in METHODS:
+            if method == METHODS[1] and start is None:
                 continue
-            if np.isfinite(value):
-                return Minimum(float(value), np.asarray(parameters, dtype=np.float64))
-            failures.append(f"{method}: the likelihood is not finite")
-        held = "free" if mu is None else f"held at {mu:.6g}"
+            begin = self._start(held) if start is None or method == METHODS[1] else start
+            found = self._minimise(method, data, np.clip(begin, low, high), low, high)
+            if isinstance(found, Minimum):
+                if method not in METHODS[:2]:
+                    logger.warning("a fit fell back to %s (%s)", method, "; ".join(failures))
+                return found
+            failures.append(f"{method}: {found}")
+        what = "free" if mu is None else f"held at {mu:.6g}"
         raise FitError(
-            f"the fit with the signal strength {held} did not converge ({'; '.join(failures)}). Merge bins with few "
+            f"the fit with the signal strength {what} did not converge ({'; '.join(failures)}). Merge bins with few "
             "events, drop systematics that hardly change the templates, or raise the simulated statistics."
         )
 
-    def _minimise(
-        self, method: str, data: Floats, tested: float | None, begin: list[float], bounds: list[tuple[float, float]]
-    ) -> tuple[Floats, float]:
-        if method != "Minuit":
-            return self._slsqp(data, tested, begin, bounds)
-        settings = {"init_pars": begin, "par_bounds": bounds, "return_fitted_val": True}
-        _, optimizer = pyhf.get_backend()
-        pyhf.set_backend(pyhf.tensorlib, pyhf.optimize.minuit_optimizer(strategy=2, tolerance=0.001))
-        try:
-            if tested is None:
-                result = pyhf.infer.mle.fit(data, self.model, **settings)
-            else:
-                result = pyhf.infer.mle.fixed_poi_fit(tested, data, self.model, **settings)
-        finally:
-            pyhf.set_backend(pyhf.tensorlib, optimizer)
-        return np.asarray(result[0], dtype=np.float64), float(result[1])
+    def covariance(self, minimum: Minimum, data: Data, held: Bools) -> Floats:
+        """The inverse of half the second derivatives of -2 ln L (Hesse), zero for what was held.
 
-    def _slsqp(
-        self, data: Floats, tested: float | None, begin: list[float], bounds: list[tuple[float, float]]
-    ) -> tuple[Floats, float]:
-        """SLSQP with the derivatives of all parameters from one evaluation of a batched model.
+        Slopes are exact; their derivatives are central differences.
 
-        One batch costs about two single evaluations (20 parameters), where SciPy would need one per parameter.
+        Raises:
+            FitError: the likelihood has no minimum there.
         """
-        held = np.array(self.model.config.suggested_fixed(), dtype=bool)
-        point = np.array(begin, dtype=np.float64)
-        if tested is not None:
-            held[self.poi_index], point[self.poi_index] = True, tested
         free = np.flatnonzero(~held)
-        low, high = np.array(bounds, dtype=np.float64).T
-        low, high = np.minimum(low, point), np.maximum(high, point)
+        widths = np.sqrt(2.0 / np.maximum(np.diag(self.slopes(minimum.parameters, data)[2])[free], 1e-12))
+        second = np.empty((len(free), len(free)))
+        for row, (place, width) in enumerate(zip(free, widths, strict=True)):
+            moved = np.zeros(len(held))
+            moved[place] = STEP * width
+            sides = [minimum.parameters + sign * moved for sign in (1.0, -1.0)]
+            if not all(np.isfinite(self.twice_nll(side, data)) for side in sides):  # the minimum is at an edge
+                sides = [side if np.isfinite(self.twice_nll(side, data)) else minimum.parameters for side in sides]
+            above, below = (self.slopes(side, data)[1] for side in sides)
+            second[row] = (above - below)[free] / (sides[0] - sides[1])[place]
+        scaled = 0.25 * (second + second.T) * np.outer(widths, widths)
+        try:
+            np.linalg.cholesky(scaled)
+            inverse = np.linalg.inv(scaled) * np.outer(widths, widths)
+        except np.linalg.LinAlgError as error:
+            raise FitError(
+                "the likelihood is flat or has a saddle at its minimum: some parameters cannot be told apart. Give "
+                "free normalisations a region that fixes each, or hold one of them."
+            ) from error
+        covariance = np.zeros((len(held), len(held)))
+        covariance[np.ix_(free, free)] = inverse
+        return covariance
 
-        def value_and_slope(values: Floats) -> tuple[float, Floats]:
-            point[free] = values * self.widths[free]
-            above, below = np.minimum(point + STEP * self.widths, high), np.maximum(point - STEP * self.widths, low)
-            moved = np.diag(above - point), np.diag(below - point)
-            twice_nll = -2.0 * np.asarray(self.batched.logpdf(point + np.vstack([*moved, 0.0 * point]), data))
-            slopes = (twice_nll[: len(point)] - twice_nll[len(point) : -1]) / (above - below)
-            return float(twice_nll[-1]), (slopes * self.widths)[free]
+    def expected(self, values: Floats) -> Data:
+        """Expected counts and auxiliary data: an Asimov data set (arXiv:1007.1727, section 3.2)."""
+        parameters = self.model.parameters
+        auxiliary = np.concatenate([values[parameters.normal], parameters.tau * values[parameters.poisson]])
+        return Data(self.model.expected(values), auxiliary)
 
-        if len(free) == 0:
-            return point, self.at(data, point).twice_nll
-        result = optimize.minimize(
-            value_and_slope,
-            point[free] / self.widths[free],
-            jac=True,
-            method="SLSQP",
-            bounds=list(zip((low / self.widths)[free], (high / self.widths)[free], strict=True)),
-            tol=SLSQP_TOLERANCE,
-            options={"maxiter": 10_000},
-        )
-        if not result.success:
-            raise pyhf.exceptions.FailedMinimization(result)
-        point[free] = result.x * self.widths[free]
-        return point.copy(), float(result.fun)
+    def saturated(self, data: Data) -> float:
+        """-2 ln L of a model that expects exactly what was observed."""
+        parameters, split = self.model.parameters, len(self.model.parameters.normal)
+        normal = float(2.0 * np.log(parameters.sigma).sum() + split * np.log(2.0 * np.pi))
+        counted = data.auxiliary[split:]
+        return normal + _poisson(data.counts, data.counts) + _poisson(counted, counted)
 
-    def expected(self, minimum: Minimum) -> Floats:
-        """Expected counts and auxiliary data at a minimum: an Asimov data set (arXiv:1007.1727, section 3.2)."""
-        return np.asarray(self.model.expected_data(minimum.parameters), dtype=np.float64)
-
-    def at(self, data: Floats, parameters: Floats) -> Minimum:
-        """-2 ln L at given parameters."""
-        value = pyhf.infer.mle.twice_nll(parameters, data, self.model)
-        return Minimum(float(np.asarray(value).item()), parameters)
+    def at(self, data: Data, values: Floats) -> Minimum:
+        """Given parameters as a minimum."""
+        return Minimum(self.twice_nll(values, data), values)
 
     def strength(self, minimum: Minimum) -> float:
-        """The signal strength at a minimum, in the workspace's units."""
-        return float(minimum.parameters[self.poi_index]) * self.scale
+        """The signal strength at a minimum."""
+        return float(minimum.parameters[self.poi_index])
+
+    def _value(self, expected: Floats, values: Floats, data: Data) -> float:
+        parameters, split = self.model.parameters, len(self.model.parameters.normal)
+        counts = values[parameters.poisson] * parameters.tau
+        if np.any(expected < 0) or np.any((expected == 0) & (data.counts > 0)) or np.any(counts <= 0):
+            return float("inf")
+        pulls = (values[parameters.normal] - data.auxiliary[:split]) / parameters.sigma
+        normal = float(pulls @ pulls + 2.0 * np.log(parameters.sigma).sum() + split * np.log(2.0 * np.pi))
+        return normal + _poisson(data.counts, expected) + _poisson(data.auxiliary[split:], counts)
+
+    def _start(self, held: Mapping[int, float]) -> Floats:
+        start = self.model.parameters.initial.copy()
+        start[self.poi_index] = min(start[self.poi_index], self.unit)
+        for place, value in held.items():
+            start[place] = value
+        return start
+
+    def _bounds(self, held: Mapping[int, float]) -> tuple[Floats, Floats]:
+        parameters = self.model.parameters
+        low = np.where(parameters.held, parameters.initial, parameters.low)
+        high = np.where(parameters.held, parameters.initial, parameters.high)
+        low[self.poi_index], high[self.poi_index] = self.lowest, np.inf
+        for place, value in held.items():
+            low[place] = high[place] = value
+        return low, high
+
+    def _minimise(self, method: str, data: Data, start: Floats, low: Floats, high: Floats) -> Minimum | str:
+        """The minimum, or why there is none."""
+        if method in METHODS[:2]:
+            found = minimise(lambda values: self.slopes(values, data), start, low, high)
+            return found.problem or Minimum(found.value, found.point, method)
+        free = np.flatnonzero(low < high)
+        if not np.isfinite(self.twice_nll(start, data)):
+            return "the likelihood is not finite at the start values"
+
+        def whole(values: Floats) -> Floats:
+            return _with(start, free, values)
+
+        def value(values: Floats) -> float:
+            return self.twice_nll(whole(values), data)
+
+        def gradient(values: Floats) -> Floats:
+            return self.slopes(whole(values), data)[1][free]
+
+        if method == "SLSQP":
+            bounds = optimize.Bounds(low[free], high[free])
+            options = {"ftol": SLSQP_TOLERANCE, "maxiter": 10_000}
+            result = optimize.minimize(value, start[free], jac=gradient, method="SLSQP", bounds=bounds, options=options)
+            if not (result.success and np.isfinite(result.fun)):
+                return str(result.message)
+            return Minimum(float(result.fun), whole(result.x), method)
+        from iminuit import Minuit
+
+        minuit = Minuit(value, start[free], grad=gradient)
+        minuit.limits = list(zip(low[free], high[free], strict=True))
+        minuit.errordef, minuit.strategy, minuit.tol = 1.0, 2, MINUIT_TOLERANCE
+        minuit.migrad(ncall=100_000)
+        if not minuit.valid:
+            return "no valid minimum"
+        return Minimum(float(minuit.fval), whole(np.asarray(minuit.values)), method)
 
 
 @dataclass(eq=False)
@@ -182,27 +271,33 @@ class Profile:
     """
 
     likelihood: Likelihood
-    data: Floats
+    data: Data
     best: Minimum
     conditional: dict[float, Minimum] = field(default_factory=dict)
 
     @classmethod
-    def of_data(cls, likelihood: Likelihood, data: Floats) -> Profile:
+    def of_data(cls, likelihood: Likelihood, data: Data, start: Floats | None = None) -> Profile:
         """Profile of counts whose best fit is to be found."""
-        return cls(likelihood, data, likelihood.fit(data, None, None))
+        return cls(likelihood, data, likelihood.fit(data, None, start))
 
     @classmethod
     def of_asimov(cls, likelihood: Likelihood, truth: Minimum) -> Profile:
         """Profile of the Asimov data of given parameters, which are also its best fit."""
-        data = likelihood.expected(truth)
+        data = likelihood.expected(truth.parameters)
         return cls(likelihood, data, likelihood.at(data, truth.parameters))
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The methods of the fits that Newton's could not do."""
+        fits = (self.best, *self.conditional.values())
+        return tuple(found.method for found in fits if found.method not in METHODS[:2])
 
     def at(self, mu: float) -> Minimum:
         """The conditional minimum at a signal strength."""
         if mu not in self.conditional:
             nearest = min(self.conditional, key=lambda known: abs(known - mu), default=None)
             start = self.best.parameters if nearest is None else self.conditional[nearest].parameters
-            found = self.likelihood.fit(self.data, mu, start)
+            found = self.likelihood.fit(self.data, mu, _with(start, self.likelihood.poi_index, mu))
             if found.twice_nll < self.best.twice_nll - MISSED_MINIMUM:
                 logger.info("the free fit missed a lower minimum near mu = %g; fitting again from there", mu)
                 again = self.likelihood.fit(self.data, None, found.parameters)
@@ -227,90 +322,59 @@ class Profile:
 
 
 def likelihood_of(workspace: Workspace, *, negative: bool = False) -> Likelihood:
-    """The likelihood of a workspace; call it and all that follows under ``numpy_backend``.
+    """The likelihood of a workspace.
 
     Args:
         workspace: the workspace.
         negative: allow negative signal strengths, as far as every bin's expectation stays positive.
 
     Raises:
-        StatisticsError: the workspace has no parameter of interest.
+        StatisticsError: the workspace has no parameter of interest or no signal, or contradicts itself.
     """
     if not workspace.poi:
         raise StatisticsError("the workspace names no parameter of interest; give one sample a normfactor as its POI")
-    signal, background = _signal_and_background(workspace)
-    scale = _unit_of_strength(signal, background) if _scalable(workspace) else 1.0
-    scaled = pyhf.Workspace(scaled_spec(workspace, scale))
-    model = scaled.model(modifier_settings=INTERPOLATION)
-    batched = scaled.model(modifier_settings=INTERPOLATION, batch_size=2 * model.config.npars + 1)
-    lowest = 0.0
-    if negative:
-        present = signal > 0
-        lowest = -0.999 * float(np.min(background[present] / signal[present])) / scale
-    data = np.asarray(scaled.data(model), dtype=np.float64)
-    return Likelihood(model, batched, _widths(model), data, int(model.config.poi_index), scale, lowest)
+    model = model_of(workspace.spec["channels"], workspace.spec["measurements"][0]["config"]["parameters"])
+    span = model.parameters.spans.get(workspace.poi)
+    if span is None or span.stop - span.start != 1:
+        raise StatisticsError(f"the parameter of interest {workspace.poi} is none of the model's normfactors")
+    observed = {entry["name"]: entry["data"] for entry in workspace.spec["observations"]}
+    missing = [name for name in model.channels if name not in observed]
+    if missing:
+        raise StatisticsError(f"the workspace has no observation for the channels {', '.join(missing)}")
+    counts = [np.asarray(observed[name], dtype=np.float64) for name in model.channels]
+    for name, values in zip(model.channels, counts, strict=True):
+        bins = model.spans[name].stop - model.spans[name].start
+        if len(values) != bins or not np.all(np.isfinite(values)) or np.any(values < 0):
+            raise StatisticsError(f"channel {name}: the observation {values.tolist()} is not {bins} counts")
+    data = Data(np.concatenate(counts), model.parameters.auxiliary)
+    likelihood = Likelihood(model, data, span.start, 1.0, 0.0)
+    background, signal = _background_and_signal(likelihood)
+    lowest = -0.999 * float(np.min((background / np.where(signal > 0, signal, 1.0))[signal > 0])) if negative else 0.0
+    return replace(likelihood, unit=_unit_of_strength(signal, background), lowest=lowest)
 
 
-def _widths(model: Any) -> Floats:
-    widths: list[float] = []
-    for name in model.config.par_order:
-        parameters = model.config.param_set(name)
-        widths += parameters.width() if parameters.constrained else [1.0] * parameters.n_parameters
-    return np.asarray(widths, dtype=np.float64)
-
-
-def scaled_spec(workspace: Workspace, scale: float) -> dict[str, Any]:
-    """The workspace with every template of the signal multiplied, and the strength's bounds opened."""
-    spec = copy.deepcopy(workspace.spec)
-    for channel in spec["channels"]:
-        for sample in channel["samples"]:
-            if any(modifier["name"] == workspace.poi for modifier in sample["modifiers"]):
-                _scale_sample(sample, scale)
-    config = spec["measurements"][0]["config"]
-    others = [parameter for parameter in config["parameters"] if parameter["name"] != workspace.poi]
-    poi = {"name": workspace.poi, "inits": [1.0], "bounds": [[0.0, PARAMETER_BOUND]]}
-    config["parameters"] = [*others, poi]
-    return spec
-
-
-def _scale_sample(sample: dict[str, Any], scale: float) -> None:
-    sample["data"] = _times(sample["data"], scale)
-    for modifier in sample["modifiers"]:
-        if modifier["type"] == "histosys":
-            modifier["data"] = {key: _times(values, scale) for key, values in modifier["data"].items()}
-        elif modifier["type"] == "shapesys":
-            modifier["data"] = _times(modifier["data"], scale)
-
-
-def _times(values: Sequence[float], scale: float) -> list[float]:
-    return [scale * value for value in values]
-
-
-def _scalable(workspace: Workspace) -> bool:
-    """A signal that shares per-bin statistical factors with backgrounds changes their size when it is scaled."""
-    for channel in workspace.spec["channels"]:
-        for sample in channel["samples"]:
-            kinds = {modifier["type"] for modifier in sample["modifiers"]}
-            if any(modifier["name"] == workspace.poi for modifier in sample["modifiers"]) and "staterror" in kinds:
-                return False
-    return True
-
-
-def _signal_and_background(workspace: Workspace) -> tuple[Floats, Floats]:
-    signal, background = [], []
-    for channel in workspace.spec["channels"]:
-        bins = len(channel["samples"][0]["data"])
-        parts = {True: np.zeros(bins), False: np.zeros(bins)}
-        for sample in channel["samples"]:
-            parts[any(modifier["name"] == workspace.poi for modifier in sample["modifiers"])] += sample["data"]
-        signal.append(parts[True])
-        background.append(parts[False])
-    return np.concatenate(signal), np.concatenate(background)
+def _background_and_signal(likelihood: Likelihood) -> tuple[Floats, Floats]:
+    """Expected events before the fit without signal, and what a strength of 1 adds, shape (bins,) each."""
+    nominal = likelihood.model.parameters.nominal
+    background, both = (likelihood.model.expected(_with(nominal, likelihood.poi_index, mu)) for mu in (0.0, 1.0))
+    signal = both - background
+    if not np.any(signal > 0):
+        raise StatisticsError("the signal has no expected events in any bin of the workspace; check its selection")
+    return background, signal
 
 
 def _unit_of_strength(signal: Floats, background: Floats) -> float:
     """About one standard deviation of the fitted strength: Poisson statistics and 10% on each bin's background."""
     information = float(np.sum(signal**2 / (1.0 + background + (0.1 * background) ** 2)))
-    if information <= 0:
-        raise StatisticsError("the signal has no expected events in any bin of the workspace; check its selection")
     return 1.0 / float(np.sqrt(information))
+
+
+def _poisson(counts: Floats, expected: Floats) -> float:
+    """-2 ln of Poisson's law, for counts that need not be whole."""
+    return float(2.0 * np.sum(expected - special.xlogy(counts, expected) + special.gammaln(counts + 1.0)))
+
+
+def _with(values: Floats, places: int | npt.NDArray[np.intp], changed: float | Floats) -> Floats:
+    copy = np.array(values, dtype=np.float64)
+    copy[places] = changed
+    return copy

@@ -17,9 +17,8 @@ import numpy as np
 from scipy import optimize, special
 
 from darkop_dist.errors import FitError, StatisticsError, UnknownNameError
-from darkop_dist.limits.backend import numpy_backend
 from darkop_dist.limits.likelihood import Likelihood, Profile, likelihood_of
-from darkop_dist.limits.toys import ToyScan, scan_with_toys
+from darkop_dist.limits.toys import Runner, ToyScan, run_here, scan_with_toys
 from darkop_dist.limits.workspace import Workspace
 
 Statistic = Literal["qtilde", "q"]
@@ -70,6 +69,8 @@ class LimitResult:
         assumptions: what the numbers rest on.
         xsec_limit_pb: the observed limit as a cross section in pb, where the signal's is known.
         xsec_limit_expected_pb: the expected ones.
+        observed_error: standard deviation of the observed limit from the number of toys; None if asymptotic.
+        problems: points and toys that were left out and why, and fits that fell back to another minimiser.
     """
 
     signal: str
@@ -92,6 +93,8 @@ class LimitResult:
     assumptions: str
     xsec_limit_pb: float | None = None
     xsec_limit_expected_pb: tuple[float, ...] | None = None
+    observed_error: float | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +128,8 @@ def cls_values(workspace: Workspace, mu: float, *, statistic: Statistic = "qtild
     Raises:
         FitError: a fit did not converge.
     """
-    with numpy_backend():
-        likelihood = likelihood_of(workspace, negative=statistic == "q")
-        return _Asymptotics.of(likelihood, statistic).cls(mu)
+    likelihood = likelihood_of(workspace, negative=statistic == "q")
+    return _Asymptotics.of(likelihood, statistic).cls(mu)
 
 
 def upper_limit(
@@ -137,7 +139,8 @@ def upper_limit(
     confidence_level: float = 0.95,
     statistic: Statistic = "qtilde",
     toys: int = 0,
-    rng: np.random.Generator | None = None,
+    seed: int | None = None,
+    runner: Runner = run_here,
     xsec_pb: float | None = None,
 ) -> LimitResult:
     """The CLs upper limit on the signal strength, found by root finding, and the discovery significance.
@@ -149,7 +152,8 @@ def upper_limit(
         statistic: ``qtilde`` or ``q``.
         toys: pseudo-experiments per hypothesis and point; 0 uses the asymptotic formulae. The limits then come from
             interpolation of ln CLs between points of a scan around the asymptotic limits.
-        rng: random numbers of the toys; needed if there are any.
+        seed: of the toys' random numbers; needed if there are any.
+        runner: computes the batches of toys, here or elsewhere.
         xsec_pb: cross section in pb that mu = 1 stands for.
 
     Raises:
@@ -161,31 +165,37 @@ def upper_limit(
         raise UnknownNameError("test statistic", statistic, ["qtilde", "q"], "Use qtilde or q.")
     if not 0.0 < confidence_level < 1.0:
         raise StatisticsError(f"a confidence level of {confidence_level} is not between 0 and 1; choose 0.95")
-    if toys and rng is None:
-        raise StatisticsError("limits with toys need a random generator with a seed that is written down")
+    if toys and seed is None:
+        raise StatisticsError("limits with toys need a seed that is written down")
     alpha = 1.0 - confidence_level
-    with numpy_backend():
-        likelihood = likelihood_of(workspace, negative=statistic == "q")
-        asymptotics = _Asymptotics.of(likelihood, statistic)
-        expected = tuple(_expected_limit(asymptotics, sigma, alpha) for sigma in BACKGROUND_SIGMAS)
-        observed = _root(lambda mu: asymptotics.cls(mu).observed, alpha, expected[2])
-        at_limit = asymptotics.cls(observed).observed
-        if abs(at_limit - alpha) > CLS_TOLERANCE:
-            raise FitError(
-                f"the limit on {signal} is not stable: CLs at mu = {observed:.6g} is {at_limit:.6g}, not {alpha:.6g}. "
-                "Merge bins with few events or drop systematics that hardly change the templates."
-            )
-        highest = 1.3 * max(observed, expected[-1])
-        scan = [asymptotics.cls(mu) for mu in np.linspace(0.0, highest, SCAN_POINTS)[1:].tolist()]
-        toy_scan: ToyScan | None = None
-        if toys and rng is not None:
-            toy_scan = scan_with_toys(
-                asymptotics.observed, (observed, *expected), alpha=alpha, toys=toys, sigmas=BACKGROUND_SIGMAS, rng=rng
-            )
-            observed, expected, at_limit = toy_scan.observed, toy_scan.expected, alpha
-            scan = [ClsValues(*point) for point in zip(toy_scan.mu, toy_scan.cls_obs, toy_scan.cls_exp, strict=True)]
-        discovery = Profile.of_asimov(likelihood, asymptotics.observed.at(1.0))
-        z_observed, z_expected = (float(np.sqrt(profile.q0())) for profile in (asymptotics.observed, discovery))
+    likelihood = likelihood_of(workspace, negative=statistic == "q")
+    asymptotics = _Asymptotics.of(likelihood, statistic)
+    expected = tuple(_expected_limit(asymptotics, sigma, alpha) for sigma in BACKGROUND_SIGMAS)
+    observed = _root(lambda mu: asymptotics.cls(mu).observed, alpha, expected[2])
+    at_limit = asymptotics.cls(observed).observed
+    if abs(at_limit - alpha) > CLS_TOLERANCE:
+        raise FitError(
+            f"the limit on {signal} is not stable: CLs at mu = {observed:.6g} is {at_limit:.6g}, not {alpha:.6g}. "
+            "Merge bins with few events or drop systematics that hardly change the templates."
+        )
+    scan, failures = _scan(asymptotics, 1.3 * max(observed, expected[-1]))
+    toy_scan: ToyScan | None = None
+    if toys and seed is not None:
+        toy_scan = scan_with_toys(
+            workspace,
+            asymptotics.observed,
+            (observed, *expected),
+            alpha=alpha,
+            toys=toys,
+            sigmas=BACKGROUND_SIGMAS,
+            seed=seed,
+            runner=runner,
+        )
+        observed, expected, at_limit = toy_scan.observed, toy_scan.expected, alpha
+        scan = [ClsValues(*point) for point in zip(toy_scan.mu, toy_scan.cls_obs, toy_scan.cls_exp, strict=True)]
+        failures = [*failures, *toy_scan.failures]
+    discovery = Profile.of_asimov(likelihood, asymptotics.observed.at(1.0))
+    z_observed, z_expected = (float(np.sqrt(profile.q0())) for profile in (asymptotics.observed, discovery))
     return LimitResult(
         signal=signal,
         poi=workspace.poi,
@@ -204,10 +214,28 @@ def upper_limit(
         mu_hat=asymptotics.observed.best_strength,
         cls_at_limit=at_limit,
         toys=toys,
+        observed_error=None if toy_scan is None else toy_scan.observed_error,
+        problems=(*failures, *_fallbacks(asymptotics, discovery)),
         assumptions=_assumptions(workspace, toys),
         xsec_limit_pb=None if xsec_pb is None else observed * xsec_pb,
         xsec_limit_expected_pb=None if xsec_pb is None else tuple(limit * xsec_pb for limit in expected),
     )
+
+
+def _scan(asymptotics: _Asymptotics, highest: float) -> tuple[list[ClsValues], list[str]]:
+    """CLs at rising strengths; a point whose fit fails is left out and reported."""
+    scan, failures = [], []
+    for mu in np.linspace(0.0, highest, SCAN_POINTS)[1:].tolist():
+        try:
+            scan.append(asymptotics.cls(mu))
+        except FitError as error:
+            failures.append(f"the point mu = {mu:.4g} of the scan is left out: {error}")
+    return scan, failures
+
+
+def _fallbacks(asymptotics: _Asymptotics, discovery: Profile) -> tuple[str, ...]:
+    methods = [method for p in (asymptotics.observed, asymptotics.background, discovery) for method in p.fallbacks]
+    return tuple(f"{methods.count(method)} fits fell back to {method}" for method in dict.fromkeys(methods))
 
 
 def _cls(shifted: float, root_qa: float) -> float:
@@ -218,7 +246,7 @@ def _cls(shifted: float, root_qa: float) -> float:
 def _expected_limit(asymptotics: _Asymptotics, sigma: float, alpha: float) -> float:
     """The strength at which the background's fluctuation by ``sigma`` has CLs = alpha (arXiv:1007.1727, eq. 89)."""
     wanted = float(-special.ndtri(alpha * special.ndtr(-sigma)) - sigma)
-    guess = wanted * asymptotics.observed.likelihood.scale
+    guess = wanted * asymptotics.observed.likelihood.unit
     return _root(lambda mu: wanted - asymptotics.root_q_asimov(mu), 0.0, guess)
 
 

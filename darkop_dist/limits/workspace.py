@@ -56,6 +56,16 @@ class Workspace:
         return str(self.spec["measurements"][0]["config"]["poi"])
 
     @property
+    def signal_rows(self) -> frozenset[tuple[str, str]]:
+        """Channel and sample of all that the parameter of interest multiplies."""
+        return frozenset(
+            (str(channel["name"]), str(sample["name"]))
+            for channel in self.spec["channels"]
+            for sample in channel["samples"]
+            if _has_poi(sample, self.poi)
+        )
+
+    @property
     def expected_background(self) -> float:
         """Expected background events in all regions, before the fit."""
         return float(sum(np.sum(sample["data"]) for sample in _samples(self.spec) if not _has_poi(sample, self.poi)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from darkop_dist.config import Limits
 from darkop_dist.errors import InputValueError, StatisticsError, UnknownNameError
 from darkop_dist.limits import FitSample, LimitsFile, SignalResult, build_workspace, fit, upper_limit
@@ -126,7 +124,7 @@ def _result_of(context: RunContext, section: Limits, samples: Sequence[FitSample
         confidence_level=section.confidence_level,
         statistic=section.statistic,
         toys=section.toys,
-        rng=np.random.default_rng(TOY_SEED) if section.toys else None,
+        seed=TOY_SEED,
         xsec_pb=cross_section or None,
     )
     return SignalResult(

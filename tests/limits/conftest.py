@@ -8,7 +8,7 @@ import hist
 import numpy as np
 import pytest
 
-from darkop_dist.limits import FitSample
+from darkop_dist.limits import FitSample, Workspace
 
 EDGES = (0.0, 1.0, 2.0, 3.0, 4.0)
 
@@ -65,3 +65,24 @@ def samples() -> list[FitSample]:
 def booked() -> Callable[..., hist.Hist]:
     """The function that books such histograms."""
     return book
+
+
+def counting_workspace(signal: float, background: float, observed: float) -> Workspace:
+    """One bin without nuisance parameters."""
+    signal_spec = {"name": "s", "data": [signal], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
+    config = {"poi": "mu", "parameters": [{"name": "mu", "inits": [1.0], "bounds": [[0.0, 10.0]]}]}
+    spec = {
+        "channels": [
+            {"name": "c", "samples": [{"name": "b", "data": [background], "modifiers": []}, signal_spec]},
+        ],
+        "observations": [{"name": "c", "data": [observed]}],
+        "measurements": [{"name": "m", "config": config}],
+        "version": "1.0.0",
+    }
+    return Workspace("s", spec, "data")
+
+
+@pytest.fixture
+def counting() -> Callable[[float, float, float], Workspace]:
+    """The function that makes counting experiments from signal, background and observed events."""
+    return counting_workspace

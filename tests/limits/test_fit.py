@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import cabinetry
@@ -49,19 +50,24 @@ def test_good_data_fit_well(booked: Book, filled: Filled, samples: list[FitSampl
 
 
 def test_agrees_with_cabinetry(booked: Book, filled: Filled, samples: list[FitSample]) -> None:
-    """The workspace's own units, no scaling, by cabinetry alone; Minuit stops within EDM 2e-4."""
+    """Minuit stops within an estimated distance of 2e-4, ours at 1e-10.
+
+    Its bounds on mu are taken away: near a bound Minuit's transformed variable gives 1.29 and not 1.00 for the error.
+    """
     workspace = built(booked(filled), samples)
     ours = fit(workspace, hypothesis="signal+background")
+    spec = copy.deepcopy(workspace.spec)
+    spec["measurements"][0]["config"]["parameters"][0]["bounds"] = [[-5.0, 20.0]]
     with numpy_backend():
-        model, data = cabinetry.model_utils.model_and_data(workspace.spec)
+        model, data = cabinetry.model_utils.model_and_data(spec)
         theirs = cabinetry.fit.fit(model, data, goodness_of_fit=True)
     assert ours.twice_nll == pytest.approx(theirs.best_twice_nll, abs=1e-3)
     assert ours.goodness.p_value == pytest.approx(theirs.goodness_of_fit, abs=1e-3)
-    assert [parameter.name for parameter in ours.parameters] == theirs.labels
+    assert sorted(parameter.name for parameter in ours.parameters) == sorted(theirs.labels)
     by_name = {parameter.name: parameter for parameter in ours.parameters}
     for name, value, error in zip(theirs.labels, theirs.bestfit, theirs.uncertainty, strict=True):
         assert by_name[name].bestfit == pytest.approx(value, abs=0.03 * max(error, 1e-9))
-        assert by_name[name].uncertainty == pytest.approx(error, rel=0.1)
+        assert by_name[name].uncertainty == pytest.approx(error, rel=0.02)
 
 
 def test_yields_before_and_after(booked: Book, filled: Filled, samples: list[FitSample]) -> None:

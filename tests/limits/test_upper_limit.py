@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,27 +18,12 @@ from scipy import optimize, stats
 
 from darkop_dist.errors import FitError, StatisticsError, UnknownNameError
 from darkop_dist.limits import FitSample, Workspace, build_workspace, cls_values, upper_limit
-from darkop_dist.limits.backend import numpy_backend
-from darkop_dist.limits.likelihood import likelihood_of
+from darkop_dist.limits.likelihood import Data, Likelihood, Minimum, likelihood_of
 from darkop_dist.limits.toys import draw
 
 Filled = dict[tuple[str, str, str], list[float]]
 Book = Callable[..., hist.Hist]
-
-
-def counting(signal: float, background: float, observed: float) -> Workspace:
-    """One bin without nuisance parameters."""
-    signal_spec = {"name": "s", "data": [signal], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
-    config = {"poi": "mu", "parameters": [{"name": "mu", "inits": [1.0], "bounds": [[0.0, 10.0]]}]}
-    spec = {
-        "channels": [
-            {"name": "c", "samples": [{"name": "b", "data": [background], "modifiers": []}, signal_spec]},
-        ],
-        "observations": [{"name": "c", "data": [observed]}],
-        "measurements": [{"name": "m", "config": config}],
-        "version": "1.0.0",
-    }
-    return Workspace("s", spec, "data")
+Counting = Callable[[float, float, float], Workspace]
 
 
 def closed_cls(mu: float, signal: float, background: float, observed: float) -> float:
@@ -59,7 +45,7 @@ def closed_cls(mu: float, signal: float, background: float, observed: float) -> 
     ("signal", "background", "observed"),
     [(5.0, 50.0, 53.0), (5.0, 50.0, 40.0), (0.004, 50.0, 53.0), (8000.0, 50.0, 53.0), (3.0, 1.2, 0.0)],
 )
-def test_counting_experiment(signal: float, background: float, observed: float) -> None:
+def test_counting_experiment(counting: Counting, signal: float, background: float, observed: float) -> None:
     """Limits from 1e-3 to 1e4. Tolerance: root finding to 1e-6 in mu and -2 ln L to about 1e-6."""
     result = upper_limit(counting(signal, background, observed), signal="s")
     expected = optimize.brentq(
@@ -81,7 +67,7 @@ def test_counting_experiment(signal: float, background: float, observed: float) 
     assert np.all(np.diff(result.scan_cls_obs) < 0)
 
 
-def test_backend_of_the_caller_is_restored() -> None:
+def test_backend_of_the_caller_is_restored(counting: Counting) -> None:
     minuit = pyhf.optimize.minuit_optimizer()
     pyhf.set_backend("numpy", minuit)
     try:
@@ -155,7 +141,7 @@ def test_limit_falls_with_luminosity(booked: Book, filled: Filled, samples: list
         assert "Asimov" in limit.assumptions
 
 
-def test_statistic_q_lets_the_strength_be_negative() -> None:
+def test_statistic_q_lets_the_strength_be_negative(counting: Counting) -> None:
     """Data below the background: mu_hat < 0 exactly, (n - b)/s."""
     result = upper_limit(counting(5.0, 50.0, 40.0), signal="s", statistic="q")
     assert result.mu_hat == pytest.approx(-2.0, abs=1e-3)
@@ -165,14 +151,14 @@ def test_statistic_q_lets_the_strength_be_negative() -> None:
     assert stats.norm.sf(np.sqrt(q)) / stats.norm.cdf(np.sqrt(mu_a) - np.sqrt(q)) == pytest.approx(0.05, abs=1e-4)
 
 
-def test_cross_section_limit_and_round_trip_of_units() -> None:
+def test_cross_section_limit_and_round_trip_of_units(counting: Counting) -> None:
     result = upper_limit(counting(5.0, 50.0, 53.0), signal="s", xsec_pb=0.25, confidence_level=0.9)
     assert result.xsec_limit_pb == pytest.approx(0.25 * result.observed)
     assert result.xsec_limit_expected_pb == pytest.approx([0.25 * limit for limit in result.expected])
     assert result.cls_at_limit == pytest.approx(0.1, abs=1e-5)
 
 
-def test_toys_agree_with_exact_poisson_sums_and_repeat_with_the_seed() -> None:
+def test_toys_agree_with_exact_poisson_sums_and_repeat_with_the_seed(counting: Counting) -> None:
     """300 toys per hypothesis and point on six background events, where asymptotics are rough.
 
     q falls with the count n, so CLs = P(<= n | s + b) / P(<= n | b) exactly. At CLs = 0.05, P(<= n | s + b) is near
@@ -184,45 +170,88 @@ def test_toys_agree_with_exact_poisson_sums_and_repeat_with_the_seed() -> None:
     def exact(n: float) -> float:
         return optimize.brentq(lambda mu: stats.poisson.cdf(n, 6 + 4 * mu) / stats.poisson.cdf(n, 6) - 0.05, 0.01, 10)
 
-    first = upper_limit(workspace, signal="s", toys=300, rng=np.random.default_rng(17))
+    first = upper_limit(workspace, signal="s", toys=300, seed=17)
     assert (first.method, first.toys) == ("toys", 300)
     assert first.observed == pytest.approx(exact(6), rel=0.35)
     assert first.expected[2] == pytest.approx(exact(6), rel=0.35)
     assert first.expected[4] == pytest.approx(exact(11), rel=0.35)
-    again = upper_limit(workspace, signal="s", toys=300, rng=np.random.default_rng(17))
+    again = upper_limit(workspace, signal="s", toys=300, seed=17)
     assert again == first
 
 
 def test_toys_draw_counts_and_auxiliary_data(booked: Book, filled: Filled, samples: list[FitSample]) -> None:
     """Means and spreads of 4000 toys; 5 standard errors."""
     workspace = zprime_workspace(booked, filled, samples)
-    with numpy_backend():
-        likelihood = likelihood_of(workspace)
-        truth = likelihood.fit(likelihood.data, 1.0, None)
-        rng = np.random.default_rng(1)
-        toys = np.array([draw(likelihood, truth, rng) for _ in range(4000)])
-        expected = likelihood.expected(truth)
-        widths = [
-            w for name in likelihood.model.config.auxdata_order for w in likelihood.model.config.param_set(name).width()
-        ]
+    likelihood = likelihood_of(workspace)
+    truth = likelihood.fit(likelihood.data, 1.0).parameters
+    rng = np.random.default_rng(1)
+    drawn = [draw(likelihood, truth, rng) for _ in range(4000)]
+    toys = np.array([[*toy.counts, *toy.auxiliary] for toy in drawn])
+    expected = np.concatenate([likelihood.expected(truth).counts, likelihood.expected(truth).auxiliary])
+    widths = likelihood.model.parameters.sigma
     sigma = np.concatenate([np.sqrt(expected[:4]), widths])
     assert np.all(np.abs(toys.mean(axis=0) - expected) < 5 * sigma / np.sqrt(4000))
     assert toys.std(axis=0) == pytest.approx(sigma, rel=5 / np.sqrt(2 * 4000))
 
 
-def test_bad_requests() -> None:
+def test_bad_requests(counting: Counting) -> None:
     workspace = counting(5.0, 50.0, 53.0)
     with pytest.raises(UnknownNameError, match=r"unknown test statistic 'qtild'. Did you mean qtilde"):
         upper_limit(workspace, signal="s", statistic="qtild")
     with pytest.raises(StatisticsError, match="confidence level of 95 is not"):
         upper_limit(workspace, signal="s", confidence_level=95)
-    with pytest.raises(StatisticsError, match="random generator"):
+    with pytest.raises(StatisticsError, match="need a seed"):
         upper_limit(workspace, signal="s", toys=10)
     with pytest.raises(StatisticsError, match="no expected events in any bin"):
         upper_limit(counting(0.0, 50.0, 53.0), signal="s")
 
 
-def test_a_fit_that_cannot_converge_says_so() -> None:
+def test_a_fit_that_cannot_converge_says_so(counting: Counting) -> None:
     """Ten observed where neither background nor, at mu = 0, signal is expected: no finite likelihood."""
     with pytest.raises(FitError, match=r"held at 0.*not finite.*Merge bins"):
         upper_limit(counting(5.0, 0.0, 10.0), signal="s")
+
+
+def test_a_fit_that_fails_falls_back_and_says_so(
+    booked: Book, filled: Filled, samples: list[FitSample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Newton's method SLSQP fits, without both Minuit does: the same limit, and the result names them."""
+    workspace = zprime_workspace(booked, filled, samples)
+    best = upper_limit(workspace, signal="zprime")
+    assert best.problems == ()
+    original = Likelihood._minimise
+
+    def failing(*lost: str) -> Callable[..., Minimum | str]:
+        def attempt(self: Likelihood, method: str, *rest: object) -> Minimum | str:
+            return "out of order" if method.split(maxsplit=1)[0] in lost else original(self, method, *rest)
+
+        return attempt
+
+    for lost, used in ((("Newton",), "SLSQP"), (("Newton", "SLSQP"), "Minuit")):
+        monkeypatch.setattr(Likelihood, "_minimise", failing(*lost))
+        result = upper_limit(workspace, signal="zprime")
+        assert result.observed == pytest.approx(best.observed, rel=1e-3)
+        assert len(result.problems) == 1
+        assert re.match(rf"\d+ fits fell back to {used}", result.problems[0])
+    monkeypatch.setattr(Likelihood, "_minimise", failing("Newton", "SLSQP", "Minuit"))
+    with pytest.raises(FitError, match=r"Newton: out of order; SLSQP: out of order; Minuit: out of order"):
+        upper_limit(workspace, signal="zprime")
+
+
+def test_a_failed_point_never_loses_the_scan(
+    booked: Book, filled: Filled, samples: list[FitSample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = zprime_workspace(booked, filled, samples)
+    best = upper_limit(workspace, signal="zprime")
+    original = Likelihood.fit
+
+    def failing(self: Likelihood, data: Data, mu: float | None = None, *rest: object, **more: object) -> Minimum:
+        if mu == best.scan_mu[11]:
+            raise FitError("out of order")
+        return original(self, data, mu, *rest, **more)
+
+    monkeypatch.setattr(Likelihood, "fit", failing)
+    result = upper_limit(workspace, signal="zprime")
+    assert result.scan_mu == best.scan_mu[:11] + best.scan_mu[12:]
+    assert result.observed == best.observed
+    assert result.problems == (f"the point mu = {best.scan_mu[11]:.4g} of the scan is left out: out of order",)
