@@ -9,6 +9,7 @@ Words:
     CLs: P(at least as background-like | signal + background) / P(the same | background); a signal strength with
         CLs below 1 - confidence level is excluded.
     p0: probability of an excess at least as large if there is only background.
+    impact: how far the fitted strength moves with a nuisance parameter.
     pull: how far a fit moves a nuisance parameter, in units of its constraint.
 
 Input is the histogram of an observable (axes dataset, region, variation, observable) and the samples with their
@@ -17,9 +18,12 @@ scales; outputs are ``workspace.json`` (plain pyhf JSON) and ``limits.json``.
 
 from darkop_dist.limits.build import build_workspace
 from darkop_dist.limits.fit import FitResult, FittedParameter, GoodnessOfFit, RegionYields, fit
+from darkop_dist.limits.mass_scan import MassScan, scan_limits
+from darkop_dist.limits.ranking import Impact, Ranking, rank
 from darkop_dist.limits.results import LimitsFile, SignalResult
 from darkop_dist.limits.samples import FitSample
-from darkop_dist.limits.upper_limit import ClsValues, LimitResult, cls_values, upper_limit
+from darkop_dist.limits.scan import LikelihoodScan, scan_likelihood
+from darkop_dist.limits.upper_limit import ClsValues, LimitResult, cls_values, limit_of, upper_limit
 from darkop_dist.limits.workspace import Workspace
 
 __all__ = [
@@ -28,13 +32,21 @@ __all__ = [
     "FitSample",
     "FittedParameter",
     "GoodnessOfFit",
+    "Impact",
+    "LikelihoodScan",
     "LimitResult",
     "LimitsFile",
+    "MassScan",
+    "Ranking",
     "RegionYields",
     "SignalResult",
     "Workspace",
     "build_workspace",
     "cls_values",
     "fit",
+    "limit_of",
+    "rank",
+    "scan_likelihood",
+    "scan_limits",
     "upper_limit",
 ]

@@ -9,14 +9,15 @@ Assumptions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy import special
 
-from darkop_dist.limits.likelihood import Likelihood, Minimum, likelihood_of
+from darkop_dist.limits.histfactory import Model
+from darkop_dist.limits.likelihood import Likelihood, Minimum, likelihood_of, workspace_model
 from darkop_dist.limits.parameters import Bools, Floats
 from darkop_dist.limits.workspace import Workspace
 
@@ -126,7 +127,8 @@ def fit(workspace: Workspace, *, hypothesis: Hypothesis) -> FitResult:
     Raises:
         FitError: the fit did not converge, or the data cannot tell parameters apart.
     """
-    likelihood = likelihood_of(workspace)
+    model = workspace_model(workspace)
+    likelihood = likelihood_of(workspace, model=model)
     parameters = likelihood.model.parameters
     held = parameters.held.copy()
     mu = None
@@ -146,8 +148,10 @@ def fit(workspace: Workspace, *, hypothesis: Hypothesis) -> FitResult:
         goodness=goodness_of(likelihood, minimum, held),
         mu_hat=likelihood.strength(minimum),
         mu_hat_uncertainty=float(uncertainty[likelihood.poi_index]),
-        prefit=_yields(workspace, likelihood, prefit, np.diag(parameters.widths**2), signal_at_one=True),
-        postfit=_yields(workspace, likelihood, minimum.parameters, covariance, signal_at_one=False),
+        prefit=_yields(
+            workspace, model, likelihood.poi_index, prefit, np.diag(parameters.widths**2), signal_at_one=True
+        ),
+        postfit=_yields(workspace, model, likelihood.poi_index, minimum.parameters, covariance, signal_at_one=False),
     )
 
 
@@ -186,16 +190,16 @@ def _parameters(likelihood: Likelihood, minimum: Minimum, uncertainty: Floats) -
 
 
 def _yields(
-    workspace: Workspace, likelihood: Likelihood, values: Floats, covariance: Floats, *, signal_at_one: bool
+    workspace: Workspace, model: Model, poi: int, values: Floats, covariance: Floats, *, signal_at_one: bool
 ) -> tuple[RegionYields, ...]:
-    model = likelihood.model
     total, jacobian = model.expected_and_slopes(values)
     spread = np.sqrt(np.einsum("bp,pq,bq->b", jacobian, covariance, jacobian))
     shown = values.copy()
     if signal_at_one:
-        shown[likelihood.poi_index] = 1.0
+        shown[poi] = 1.0
     cells = model.cells(shown)
     signals = workspace.signal_rows
+    observed = {entry["name"]: entry["data"] for entry in workspace.spec["observations"]}
     result = []
     for region in model.channels:
         bins = model.spans[region]
@@ -210,7 +214,7 @@ def _yields(
             RegionYields(
                 region=region,
                 edges=tuple(float(edge) for edge in edges),
-                observed=_floats(likelihood.data.counts[bins]),
+                observed=_floats(observed[region]),
                 backgrounds={name: _floats(row) for name, row in rows.items() if (region, name) not in signals},
                 signal=_floats(signal),
                 total=_floats(total[bins]),
@@ -220,5 +224,5 @@ def _yields(
     return tuple(result)
 
 
-def _floats(values: Floats) -> tuple[float, ...]:
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)

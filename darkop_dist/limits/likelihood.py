@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from scipy import optimize, special
 from darkop_dist.errors import FitError, StatisticsError
 from darkop_dist.limits.histfactory import Model, model_of
 from darkop_dist.limits.newton import minimise
-from darkop_dist.limits.parameters import Bools, Floats
+from darkop_dist.limits.parameters import Bools, Floats, Parameters
 from darkop_dist.limits.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,23 @@ logger = logging.getLogger(__name__)
 MISSED_MINIMUM = 1e-6
 SLSQP_TOLERANCE = 1e-9
 MINUIT_TOLERANCE = 1e-4
+FLAT = 1e-10  # smallest curvature in any direction, in units of the parameters' own
 STEP = 1e-4  # of the derivatives of slopes, in standard deviations
 METHODS = ("Newton", "Newton from the start values", "SLSQP", "Minuit")
+
+
+class Expectation(Protocol):
+    """What a likelihood asks of a model: HistFactory's (`histfactory.Model`) or another."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """Names, bounds and constraints."""
+
+    def expected(self, values: Floats) -> Floats:
+        """Expected events, shape (bins,), at parameters of shape (parameters,)."""
+
+    def expected_and_slopes(self, values: Floats) -> tuple[Floats, Floats]:
+        """Expected events and their derivatives, shapes (bins,) and (bins, parameters)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +87,7 @@ class Likelihood:
         lowest: lower bound of the signal strength: 0 unless negative strengths are allowed.
     """
 
-    model: Model
+    model: Expectation
     data: Data
     poi_index: int
     unit: float
@@ -148,34 +164,36 @@ class Likelihood:
     def covariance(self, minimum: Minimum, data: Data, held: Bools) -> Floats:
         """The inverse of half the second derivatives of -2 ln L (Hesse), zero for what was held.
 
-        Slopes are exact; their derivatives are central differences.
+        Slopes are exact; their derivatives are central differences. Where the likelihood does not curve upwards, as
+        with no event observed, the curvature expected of it (Fisher's information) takes its place.
 
         Raises:
-            FitError: the likelihood has no minimum there.
+            FitError: the data cannot tell parameters apart.
         """
         free = np.flatnonzero(~held)
-        widths = np.sqrt(2.0 / np.maximum(np.diag(self.slopes(minimum.parameters, data)[2])[free], 1e-12))
+        fisher = self.slopes(minimum.parameters, data)[2][np.ix_(free, free)]
+        widths = np.sqrt(2.0 / np.maximum(np.diag(fisher), 1e-12))
+        for curvature in (self._second_derivatives(minimum.parameters, data, free, widths), fisher):
+            scaled = 0.5 * curvature * np.outer(widths, widths)
+            if np.all(np.isfinite(scaled)) and np.linalg.eigvalsh(scaled)[0] > FLAT:
+                covariance = np.zeros((len(held), len(held)))
+                covariance[np.ix_(free, free)] = np.linalg.inv(scaled) * np.outer(widths, widths)
+                return covariance
+        raise FitError(
+            "the likelihood is flat at its minimum: some parameters cannot be told apart. Give free normalisations "
+            "a region that fixes each, or hold one of them."
+        )
+
+    def _second_derivatives(self, values: Floats, data: Data, free: npt.NDArray[np.intp], widths: Floats) -> Floats:
+        """Of -2 ln L for the free parameters; at an edge of what is possible the differences are one-sided."""
         second = np.empty((len(free), len(free)))
         for row, (place, width) in enumerate(zip(free, widths, strict=True)):
-            moved = np.zeros(len(held))
-            moved[place] = STEP * width
-            sides = [minimum.parameters + sign * moved for sign in (1.0, -1.0)]
-            if not all(np.isfinite(self.twice_nll(side, data)) for side in sides):  # the minimum is at an edge
-                sides = [side if np.isfinite(self.twice_nll(side, data)) else minimum.parameters for side in sides]
+            sides = [_with(values, int(place), values[place] + sign * STEP * width) for sign in (1.0, -1.0)]
+            sides = [side if np.isfinite(self.twice_nll(side, data)) else values for side in sides]
             above, below = (self.slopes(side, data)[1] for side in sides)
-            second[row] = (above - below)[free] / (sides[0] - sides[1])[place]
-        scaled = 0.25 * (second + second.T) * np.outer(widths, widths)
-        try:
-            np.linalg.cholesky(scaled)
-            inverse = np.linalg.inv(scaled) * np.outer(widths, widths)
-        except np.linalg.LinAlgError as error:
-            raise FitError(
-                "the likelihood is flat or has a saddle at its minimum: some parameters cannot be told apart. Give "
-                "free normalisations a region that fixes each, or hold one of them."
-            ) from error
-        covariance = np.zeros((len(held), len(held)))
-        covariance[np.ix_(free, free)] = inverse
-        return covariance
+            distance = float((sides[0] - sides[1])[place])
+            second[row] = (above - below)[free] / distance if distance else np.nan
+        return np.asarray(0.5 * (second + second.T), dtype=np.float64)
 
     def expected(self, values: Floats) -> Data:
         """Expected counts and auxiliary data: an Asimov data set (arXiv:1007.1727, section 3.2)."""
@@ -321,22 +339,40 @@ class Profile:
         return 0.0 if self.best_strength < 0 else max(conditional.twice_nll - self.best.twice_nll, 0.0)
 
 
-def likelihood_of(workspace: Workspace, *, negative: bool = False) -> Likelihood:
+def likelihood_of(workspace: Workspace, *, negative: bool = False, model: Model | None = None) -> Likelihood:
     """The likelihood of a workspace.
 
     Args:
         workspace: the workspace.
         negative: allow negative signal strengths, as far as every bin's expectation stays positive.
+        model: its model, if it was prepared already.
 
     Raises:
         StatisticsError: the workspace has no parameter of interest or no signal, or contradicts itself.
     """
     if not workspace.poi:
         raise StatisticsError("the workspace names no parameter of interest; give one sample a normfactor as its POI")
-    model = model_of(workspace.spec["channels"], workspace.spec["measurements"][0]["config"]["parameters"])
+    model = workspace_model(workspace) if model is None else model
     span = model.parameters.spans.get(workspace.poi)
     if span is None or span.stop - span.start != 1:
         raise StatisticsError(f"the parameter of interest {workspace.poi} is none of the model's normfactors")
+    data = Data(_observed(workspace, model), model.parameters.auxiliary)
+    likelihood = Likelihood(model, data, span.start, 1.0, 0.0)
+    background, signal = _background_and_signal(likelihood)
+    lowest = -0.999 * float(np.min((background / np.where(signal > 0, signal, 1.0))[signal > 0])) if negative else 0.0
+    return replace(likelihood, unit=_unit_of_strength(signal, background), lowest=lowest)
+
+
+def workspace_model(workspace: Workspace) -> Model:
+    """The HistFactory model of a workspace's first measurement.
+
+    Raises:
+        StatisticsError: the workspace contradicts itself.
+    """
+    return model_of(workspace.spec["channels"], workspace.spec["measurements"][0]["config"]["parameters"])
+
+
+def _observed(workspace: Workspace, model: Model) -> Floats:
     observed = {entry["name"]: entry["data"] for entry in workspace.spec["observations"]}
     missing = [name for name in model.channels if name not in observed]
     if missing:
@@ -346,11 +382,7 @@ def likelihood_of(workspace: Workspace, *, negative: bool = False) -> Likelihood
         bins = model.spans[name].stop - model.spans[name].start
         if len(values) != bins or not np.all(np.isfinite(values)) or np.any(values < 0):
             raise StatisticsError(f"channel {name}: the observation {values.tolist()} is not {bins} counts")
-    data = Data(np.concatenate(counts), model.parameters.auxiliary)
-    likelihood = Likelihood(model, data, span.start, 1.0, 0.0)
-    background, signal = _background_and_signal(likelihood)
-    lowest = -0.999 * float(np.min((background / np.where(signal > 0, signal, 1.0))[signal > 0])) if negative else 0.0
-    return replace(likelihood, unit=_unit_of_strength(signal, background), lowest=lowest)
+    return np.concatenate(counts)
 
 
 def _background_and_signal(likelihood: Likelihood) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ Statistic = Literal["qtilde", "q"]
 
 CLS_TOLERANCE = 1e-5
 SCAN_POINTS = 21
+ASYMPTOTIC = "Asymptotic formulae for the profile likelihood ratio (arXiv:1007.1727) with CLs."
 BACKGROUND_SIGMAS = (2.0, 1.0, 0.0, -1.0, -2.0)
 """Fluctuations of the background test statistic, in the order of the limits at -2, -1, 0, 1 and 2 sigma."""
 
@@ -167,8 +169,53 @@ def upper_limit(
         raise StatisticsError(f"a confidence level of {confidence_level} is not between 0 and 1; choose 0.95")
     if toys and seed is None:
         raise StatisticsError("limits with toys need a seed that is written down")
-    alpha = 1.0 - confidence_level
     likelihood = likelihood_of(workspace, negative=statistic == "q")
+    toy_scan = None
+    if toys and seed is not None:
+        toy_scan = partial(scan_with_toys, workspace, toys=toys, sigmas=BACKGROUND_SIGMAS, seed=seed, runner=runner)
+    return limit_of(
+        likelihood,
+        signal=signal,
+        poi=workspace.poi,
+        confidence_level=confidence_level,
+        statistic=statistic,
+        assumptions=_assumptions(workspace, toys),
+        xsec_pb=xsec_pb,
+        toy_scan=toy_scan,
+        toys=toys,
+    )
+
+
+def limit_of(
+    likelihood: Likelihood,
+    *,
+    signal: str,
+    poi: str = "mu",
+    confidence_level: float = 0.95,
+    statistic: Statistic = "qtilde",
+    assumptions: str = ASYMPTOTIC,
+    xsec_pb: float | None = None,
+    toy_scan: Callable[..., ToyScan] | None = None,
+    toys: int = 0,
+) -> LimitResult:
+    """The CLs upper limit of any likelihood, see `upper_limit`.
+
+    Args:
+        likelihood: the model and the data.
+        signal: the signal's name, for the result.
+        poi: the parameter's name, for the result.
+        confidence_level: 0.95 for the usual limits.
+        statistic: ``qtilde`` or ``q``.
+        assumptions: what the numbers rest on, in a sentence.
+        xsec_pb: cross section in pb that a strength of 1 stands for.
+        toy_scan: the scan with toys, if there is one: of the profile of the data, around limits, at a level.
+        toys: how many it has per hypothesis and point.
+
+    Raises:
+        FitError: a fit did not converge.
+        StatisticsError: the data cannot exclude any signal strength.
+    """
+    alpha = 1.0 - confidence_level
     asymptotics = _Asymptotics.of(likelihood, statistic)
     expected = tuple(_expected_limit(asymptotics, sigma, alpha) for sigma in BACKGROUND_SIGMAS)
     observed = _root(lambda mu: asymptotics.cls(mu).observed, alpha, expected[2])
@@ -179,26 +226,17 @@ def upper_limit(
             "Merge bins with few events or drop systematics that hardly change the templates."
         )
     scan, failures = _scan(asymptotics, 1.3 * max(observed, expected[-1]))
-    toy_scan: ToyScan | None = None
-    if toys and seed is not None:
-        toy_scan = scan_with_toys(
-            workspace,
-            asymptotics.observed,
-            (observed, *expected),
-            alpha=alpha,
-            toys=toys,
-            sigmas=BACKGROUND_SIGMAS,
-            seed=seed,
-            runner=runner,
-        )
-        observed, expected, at_limit = toy_scan.observed, toy_scan.expected, alpha
-        scan = [ClsValues(*point) for point in zip(toy_scan.mu, toy_scan.cls_obs, toy_scan.cls_exp, strict=True)]
-        failures = [*failures, *toy_scan.failures]
+    found: ToyScan | None = None
+    if toy_scan is not None:
+        found = toy_scan(asymptotics.observed, (observed, *expected), alpha=alpha)
+        observed, expected, at_limit = found.observed, found.expected, alpha
+        scan = [ClsValues(*point) for point in zip(found.mu, found.cls_obs, found.cls_exp, strict=True)]
+        failures = [*failures, *found.failures]
     discovery = Profile.of_asimov(likelihood, asymptotics.observed.at(1.0))
     z_observed, z_expected = (float(np.sqrt(profile.q0())) for profile in (asymptotics.observed, discovery))
     return LimitResult(
         signal=signal,
-        poi=workspace.poi,
+        poi=poi,
         confidence_level=confidence_level,
         statistic=statistic,
         method="toys" if toys else "asymptotic",
@@ -214,9 +252,9 @@ def upper_limit(
         mu_hat=asymptotics.observed.best_strength,
         cls_at_limit=at_limit,
         toys=toys,
-        observed_error=None if toy_scan is None else toy_scan.observed_error,
+        observed_error=None if found is None else found.observed_error,
         problems=(*failures, *_fallbacks(asymptotics, discovery)),
-        assumptions=_assumptions(workspace, toys),
+        assumptions=assumptions,
         xsec_limit_pb=None if xsec_pb is None else observed * xsec_pb,
         xsec_limit_expected_pb=None if xsec_pb is None else tuple(limit * xsec_pb for limit in expected),
     )
@@ -272,10 +310,7 @@ def _root(falling: Callable[[float], float], level: float, guess: float) -> floa
 
 
 def _assumptions(workspace: Workspace, toys: int) -> str:
-    if toys:
-        how = f"CLs from {toys} toys per hypothesis and point; p0 asymptotic"
-    else:
-        how = "Asymptotic formulae for the profile likelihood ratio (arXiv:1007.1727) with CLs"
+    how = f"CLs from {toys} toys per hypothesis and point; p0 asymptotic" if toys else ASYMPTOTIC.removesuffix(".")
     events = workspace.expected_background
     few = f"; only {events:.3g} background events are expected: check with toys" if events < 10 and not toys else ""
     data = "; Asimov data: the background expectation stands for the observation" * (workspace.observed == "asimov")

@@ -21,9 +21,9 @@ def test_batches_in_any_order_give_the_same_limit(counting: Counting) -> None:
     def backwards(given: Workspace, tasks: Sequence[ToyTask]) -> list[ToyBatch]:
         return list(run_here(given, tasks[::-1]))
 
-    here = upper_limit(workspace, signal="s", toys=250, seed=3)
-    assert upper_limit(workspace, signal="s", toys=250, seed=3, runner=backwards) == here
-    assert upper_limit(workspace, signal="s", toys=250, seed=4).observed != here.observed
+    here = upper_limit(workspace, signal="s", toys=150, seed=3)
+    assert upper_limit(workspace, signal="s", toys=150, seed=3, runner=backwards) == here
+    assert upper_limit(workspace, signal="s", toys=150, seed=4).observed != here.observed
     assert here.problems == ()
     assert here.observed_error is not None
     assert 0.02 < here.observed_error / here.observed < 0.2
