@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import check, chunk, datasets, generate, inject, results, trigger
+from darkop_dist.cli import check, chunk, datasets, generate, inject, limit, results, trigger
 from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
@@ -31,6 +31,7 @@ app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
 app.command("calibrate")(results.calibrate)
 app.command("limits")(results.limits)
+app.command("limit")(limit.limit)
 app.command("report")(results.report)
 app.command("ledger")(results.ledger)
 app.command("chunk")(chunk.chunk)

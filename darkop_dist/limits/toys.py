@@ -53,11 +53,13 @@ class ToyBatch:
         task: the task.
         q: the test statistic, one row per toy that could be fitted and one column per strength tested.
         failures: why the others could not.
+        lost: why the whole batch could not be computed, such as a worker that died; it can be tried again.
     """
 
     task: ToyTask
     q: tuple[tuple[float, ...], ...]
     failures: tuple[str, ...]
+    lost: str = ""
 
 
 Runner = Callable[[Workspace, Sequence[ToyTask]], Iterable[ToyBatch]]
@@ -227,7 +229,10 @@ def _collected(batches: Iterable[ToyBatch], strengths: Sequence[float]) -> tuple
         width = len(strengths) if number == 0 else 1
         samples.append(np.array(rows, dtype=np.float64).reshape(len(rows), width))
     for batch in ordered:
-        failures += [f"a toy at mu = {batch.task.truth:.4g} was left out: {reason}" for reason in batch.failures]
+        where = f"at mu = {batch.task.truth:.4g}"
+        failures += [f"a toy {where} was left out: {reason}" for reason in batch.failures]
+        if batch.lost:
+            failures.append(f"a batch of {batch.task.toys} toys {where} was lost: {batch.lost}")
     return samples, failures
 
 

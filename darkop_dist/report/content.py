@@ -24,13 +24,13 @@ class PlotContext:
     """What every plot says about where its events come from.
 
     Attributes:
-        experiment: whose style and name the plots carry.
+        experiment: whose style and name the plots carry; none if it is unknown.
         has_data: collision data are shown; without them the plots say "Simulation".
         lumi_ifb: integrated luminosity in 1/fb.
         sqrt_s_tev: centre-of-mass energy in TeV.
     """
 
-    experiment: Literal["CMS", "ATLAS", "simulation"] = "simulation"
+    experiment: Literal["CMS", "ATLAS", "simulation", "unknown"] = "simulation"
     has_data: bool = False
     lumi_ifb: float | None = None
     sqrt_s_tev: float | None = 13.0
@@ -229,6 +229,75 @@ class Pull:
     name: str
     value: float
     uncertainty: float
+
+
+@dataclass(frozen=True)
+class ImpactBar:
+    """How far a nuisance parameter moves the fitted signal strength.
+
+    Attributes:
+        name: name of the parameter.
+        pull: (fitted - nominal) / prior standard deviation; None for free parameters.
+        constraint: fitted uncertainty in units of the prior standard deviation.
+        up: change of the strength at one fitted standard deviation above.
+        down: the same below.
+        prefit_up: the same with the prior standard deviation; None for free parameters.
+        prefit_down: the same below.
+    """
+
+    name: str
+    pull: float | None
+    constraint: float
+    up: float
+    down: float
+    prefit_up: float | None
+    prefit_down: float | None
+
+
+@dataclass(frozen=True)
+class ProfileCurve:
+    """A profile likelihood along one parameter.
+
+    Attributes:
+        parameter: its name.
+        bestfit: where the minimum is.
+        values: points, increasing.
+        twice_delta_nll: -2 ln L above its minimum at each.
+        confidence_level: of the interval.
+        low: its lower end; None where a bound comes first.
+        high: its upper end.
+    """
+
+    parameter: str
+    bestfit: float
+    values: Numbers
+    twice_delta_nll: Numbers
+    confidence_level: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class MassLimits:
+    """Limits against mass.
+
+    Attributes:
+        masses: increasing, shape (masses,).
+        observed: limits, shape (masses,); None without data.
+        expected: at -2, -1, 0, 1, 2 sigma, five rows of shape (masses,).
+        confidence_level: of the limits.
+        mass_label: axis title with its unit.
+        limit_label: axis title with its unit.
+        prediction_label: name of the model's line.
+    """
+
+    masses: Numbers
+    observed: Numbers | None
+    expected: Sequence[Numbers]
+    confidence_level: float = 0.95
+    mass_label: str = "Resonance mass [GeV]"
+    limit_label: str = r"Limit on the signal strength $\mu$"
+    prediction_label: str = "Prediction"
 
 
 @dataclass(frozen=True)

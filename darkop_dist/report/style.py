@@ -75,9 +75,9 @@ SIZES: Mapping[str, Any] = MappingProxyType(
 @contextmanager
 def plot_style(context: PlotContext) -> Iterator[None]:
     """Draw in the style of the experiment; nothing stays changed afterwards."""
-    styles = {"CMS": mplhep.style.CMS, "ATLAS": mplhep.style.ATLAS, "simulation": mplhep.style.ROOT}
+    styles = {"CMS": mplhep.style.CMS, "ATLAS": mplhep.style.ATLAS}
     with mpl.rc_context():
-        mpl.rcParams.update({**styles[context.experiment], **SIZES, **FONT})
+        mpl.rcParams.update({**styles.get(context.experiment, mplhep.style.ROOT), **SIZES, **FONT})
         yield
 
 
@@ -113,6 +113,8 @@ def experiment_label(axes: Any, context: PlotContext) -> None:
 
     The label says "Open Data" because the plots are no results of the collaborations.
     """
+    if context.experiment == "unknown":
+        return
     name = "" if context.experiment == "simulation" else context.experiment
     kind = "Open Data" if name and context.has_data else "Simulation (Open Data)" if name else "Simulation"
     size = mpl.rcParams["font.size"]

@@ -17,13 +17,14 @@ from darkop_dist.events.view import EventView
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
-from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
+from darkop_dist.limits import LimitsFile, RegionYields, SignalResult
 from darkop_dist.report import content, page
 from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
 from darkop_dist.stages.context import RunContext, training_losses
+from darkop_dist.stages.limit_plots import pulls_of, stacked
 from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
 from darkop_dist.stages.run_events import data_fraction
 
@@ -310,31 +311,15 @@ def _fit(context: RunContext, result: SignalResult) -> content.FitSummary | None
         hypothesis="background only",
         goodness_of_fit_p=fitted.goodness.p_value if result.observed == "data" else None,
         goodness_of_fit_method="saturated model, asymptotic chi-square",
-        pulls=_pulls(fitted),
+        pulls=pulls_of(fitted),
         prefit=tuple(_bins(region, label, result, "before the fit") for region in fitted.prefit),
         postfit=tuple(_bins(region, label, result, "after the fit") for region in fitted.postfit),
     )
 
 
-def _pulls(fitted: FitResult) -> tuple[content.Pull, ...]:
-    return tuple(
-        content.Pull(p.name, p.pull, p.uncertainty / p.prefit_uncertainty)
-        for p in fitted.parameters
-        if p.pull is not None and not p.name.startswith("staterror")
-    )
-
-
 def _bins(region: RegionYields, label: str, result: SignalResult, when: str) -> content.StackedBins:
-    return content.StackedBins(
-        region=region.region,
-        label=label,
-        edges=region.edges,
-        yields={**region.backgrounds, **({result.signal: region.signal} if any(region.signal) else {})},
-        total_uncertainty=region.total_uncertainty,
-        data=region.observed,
-        data_label="Data" if result.observed == "data" else "Asimov",
-        uncertainty_label=f"Uncertainty {when}",
-    )
+    data_label = "Data" if result.observed == "data" else "Asimov"
+    return stacked(region, label=label, signal=result.signal, data_label=data_label, when=when)
 
 
 def _candidates(context: RunContext) -> Iterator[content.Candidate]:
