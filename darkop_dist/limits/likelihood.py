@@ -201,6 +201,17 @@ class Likelihood:
         auxiliary = np.concatenate([values[parameters.normal], parameters.tau * values[parameters.poisson]])
         return Data(self.model.expected(values), auxiliary)
 
+    def at_bounds(self, minimum: Minimum) -> tuple[str, ...]:
+        """The free parameters, the signal strength aside, that ended at a bound, in sentences."""
+        parameters, values = self.model.parameters, minimum.parameters
+        free = ~parameters.constrained & ~parameters.held
+        free[self.poi_index] = False
+        return tuple(
+            f"the free parameter {parameters.names[place]} ended at its bound {bound[place]:g}: widen its bounds"
+            for bound in (parameters.low, parameters.high)
+            for place in np.flatnonzero(free & (np.abs(values - bound) < 1e-6 * np.maximum(1.0, np.abs(bound))))
+        )
+
     def saturated(self, data: Data) -> float:
         """-2 ln L of a model that expects exactly what was observed."""
         parameters, split = self.model.parameters, len(self.model.parameters.normal)
@@ -355,7 +366,9 @@ def likelihood_of(workspace: Workspace, *, negative: bool = False, model: Model 
     model = workspace_model(workspace) if model is None else model
     span = model.parameters.spans.get(workspace.poi)
     if span is None or span.stop - span.start != 1:
-        raise StatisticsError(f"the parameter of interest {workspace.poi} is none of the model's normfactors")
+        raise StatisticsError(
+            f"the parameter of interest {workspace.poi} multiplies no sample: the workspace holds no signal"
+        )
     data = Data(_observed(workspace, model), model.parameters.auxiliary)
     likelihood = Likelihood(model, data, span.start, 1.0, 0.0)
     background, signal = _background_and_signal(likelihood)

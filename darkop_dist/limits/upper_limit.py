@@ -253,7 +253,7 @@ def limit_of(
         cls_at_limit=at_limit,
         toys=toys,
         observed_error=None if found is None else found.observed_error,
-        problems=(*failures, *_fallbacks(asymptotics, discovery)),
+        problems=(*failures, *_fallbacks(asymptotics, discovery), *_at_bounds(asymptotics.observed)),
         assumptions=assumptions,
         xsec_limit_pb=None if xsec_pb is None else observed * xsec_pb,
         xsec_limit_expected_pb=None if xsec_pb is None else tuple(limit * xsec_pb for limit in expected),
@@ -274,6 +274,12 @@ def _scan(asymptotics: _Asymptotics, highest: float) -> tuple[list[ClsValues], l
 def _fallbacks(asymptotics: _Asymptotics, discovery: Profile) -> tuple[str, ...]:
     methods = [method for p in (asymptotics.observed, asymptotics.background, discovery) for method in p.fallbacks]
     return tuple(f"{methods.count(method)} fits fell back to {method}" for method in dict.fromkeys(methods))
+
+
+def _at_bounds(observed: Profile) -> tuple[str, ...]:
+    """What ended at a bound in the fits that the results rest on: the free one and the one without signal."""
+    fits = (observed.best, observed.at(0.0))
+    return tuple(dict.fromkeys(found for one in fits for found in observed.likelihood.at_bounds(one)))
 
 
 def _cls(shifted: float, root_qa: float) -> float:

@@ -227,7 +227,7 @@ def broken(change: str) -> dict[str, Any]:
         ("sample", "channel alpha, sample other: 2 bins where the channel has 3"),
         ("lumi", r"the parameter lumi \(lumi\) needs bounds in the measurement"),
         ("inits", "the measurement gives k_top 2 inits; it has 1"),
-        ("poi", "the parameter of interest strength is none of the model's"),
+        ("poi", "the parameter of interest strength multiplies no sample: the workspace holds no signal"),
         ("observation", "no observation for the channels alpha"),
         ("counts", r"channel zeta: the observation \[44.0, -1.0, 19.0\] is not 3 counts"),
         ("twice", "the measurement sets a parameter twice"),
