@@ -3,6 +3,7 @@
 Words:
     sample: a process of the fit, made of one or several datasets; data, background or signal.
     region: a selection of events; each becomes a channel of the workspace.
+    method: where a background comes from when simulation alone does not give it: transfer factors, ABCD, conformal.
     systematic: an effect with an upward and a downward variation; it moves normalisation and shape.
     workspace: the statistical model and the observed counts in pyhf's HistFactory JSON.
     mu: signal strength; the signal's cross section in units of the model's. The parameter of interest.
@@ -16,17 +17,22 @@ scales; outputs are ``workspace.json`` (plain pyhf JSON) and ``limits.json``.
 """
 
 from darkop_dist.limits.build import build_workspace
+from darkop_dist.limits.channels import BackgroundMethod
 from darkop_dist.limits.fit import FitResult, FittedParameter, GoodnessOfFit, RegionYields, fit
 from darkop_dist.limits.results import LimitsFile, SignalResult
 from darkop_dist.limits.samples import FitSample
 from darkop_dist.limits.upper_limit import ClsValues, LimitResult, cls_values, upper_limit
 from darkop_dist.limits.workspace import Workspace
+from darkop_dist.limits.yields import BinUncertainty, FreeNormalisation
 
 __all__ = [
+    "BackgroundMethod",
+    "BinUncertainty",
     "ClsValues",
     "FitResult",
     "FitSample",
     "FittedParameter",
+    "FreeNormalisation",
     "GoodnessOfFit",
     "LimitResult",
     "LimitsFile",
