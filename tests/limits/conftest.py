@@ -40,6 +40,30 @@ def book(filled: Filled, *, weight: float = 0.5, edges: Sequence[float] = EDGES)
     return histogram
 
 
+def book_exact(
+    tables: Mapping[tuple[str, str], tuple[Sequence[float], Sequence[float] | float]], edges: Sequence[float]
+) -> hist.Hist:
+    """A nominal histogram with given (values, variances) per (dataset, region), each of shape (bins,) or one number."""
+    histogram = hist.Hist(
+        *(hist.axis.StrCategory([], growth=True, name=name) for name in ("dataset", "region", "variation")),
+        hist.axis.Variable(list(edges), name="recoil", label="recoil [GeV]"),
+        storage=hist.storage.Weight(),
+    )
+    for dataset, region in tables:
+        histogram.fill(dataset, region, "nominal", [edges[0]], weight=[0.0])
+    for (dataset, region), (values, variances) in tables.items():
+        where = histogram.axes[0].index(dataset), histogram.axes[1].index(region), 0
+        view = histogram.view()[where]
+        view.value, view.variance = values, variances
+    return histogram
+
+
+@pytest.fixture
+def exact() -> Callable[..., hist.Hist]:
+    """The function that books exact values and variances."""
+    return book_exact
+
+
 @pytest.fixture
 def filled() -> dict[tuple[str, str, str], list[float]]:
     """Sums of weights of a small search in one region."""
