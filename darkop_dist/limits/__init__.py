@@ -16,19 +16,26 @@ Input is the histogram of an observable (axes dataset, region, variation, observ
 scales; outputs are ``workspace.json`` (plain pyhf JSON) and ``limits.json``.
 """
 
+from darkop_dist.limits.abcd import Abcd
 from darkop_dist.limits.build import build_workspace
 from darkop_dist.limits.channels import BackgroundMethod
+from darkop_dist.limits.conformal_background import ConformalBackground
 from darkop_dist.limits.fit import FitResult, FittedParameter, GoodnessOfFit, RegionYields, fit
+from darkop_dist.limits.p_value_bins import P_VALUE, p_value_histogram
 from darkop_dist.limits.results import LimitsFile, SignalResult
 from darkop_dist.limits.samples import FitSample
+from darkop_dist.limits.transfer import RatioUncertainty, TransferFactors
 from darkop_dist.limits.upper_limit import ClsValues, LimitResult, cls_values, upper_limit
 from darkop_dist.limits.workspace import Workspace
 from darkop_dist.limits.yields import BinUncertainty, FreeNormalisation
 
 __all__ = [
+    "P_VALUE",
+    "Abcd",
     "BackgroundMethod",
     "BinUncertainty",
     "ClsValues",
+    "ConformalBackground",
     "FitResult",
     "FitSample",
     "FittedParameter",
@@ -36,11 +43,14 @@ __all__ = [
     "GoodnessOfFit",
     "LimitResult",
     "LimitsFile",
+    "RatioUncertainty",
     "RegionYields",
     "SignalResult",
+    "TransferFactors",
     "Workspace",
     "build_workspace",
     "cls_values",
     "fit",
+    "p_value_histogram",
     "upper_limit",
 ]
