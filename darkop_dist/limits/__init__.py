@@ -21,7 +21,7 @@ from darkop_dist.limits.build import build_workspace
 from darkop_dist.limits.channels import BackgroundMethod
 from darkop_dist.limits.conformal_background import ConformalBackground
 from darkop_dist.limits.fit import FitResult, FittedParameter, GoodnessOfFit, RegionYields, fit
-from darkop_dist.limits.p_value_bins import P_VALUE, p_value_histogram
+from darkop_dist.limits.p_value_bins import p_value_histogram
 from darkop_dist.limits.results import LimitsFile, SignalResult
 from darkop_dist.limits.samples import FitSample
 from darkop_dist.limits.transfer import RatioUncertainty, TransferFactors
@@ -30,7 +30,6 @@ from darkop_dist.limits.workspace import Workspace
 from darkop_dist.limits.yields import BinUncertainty, FreeNormalisation
 
 __all__ = [
-    "P_VALUE",
     "Abcd",
     "BackgroundMethod",
     "BinUncertainty",

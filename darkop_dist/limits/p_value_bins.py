@@ -9,10 +9,9 @@ import hist
 import numpy as np
 import numpy.typing as npt
 
+from darkop_dist.config import P_VALUE
 from darkop_dist.conformal import Calibration
 from darkop_dist.errors import StatisticsError
-
-P_VALUE = "p_value"
 
 
 def p_value_histogram(scores: hist.Hist, calibration: Calibration, edges: Sequence[float]) -> hist.Hist:

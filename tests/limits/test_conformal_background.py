@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from darkop_dist.config import P_VALUE
 from darkop_dist.conformal import Calibration, excess, from_counts
 from darkop_dist.conformal.discovery import count_p_value
 from darkop_dist.errors import StatisticsError
 from darkop_dist.limits import (
-    P_VALUE,
     ConformalBackground,
     FitSample,
     Workspace,
