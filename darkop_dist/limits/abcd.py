@@ -63,7 +63,9 @@ class Abcd:
             channel.name: self._with_sample(channel, count, factors)
             for channel, count, factors in zip(channels, expected, self._factors(), strict=True)
         }
-        return draft.changed(changed, self._parameters())
+        names = ", ".join(dict.fromkeys(s.name for c in channels for s in c.backgrounds if s.name in self.replaces))
+        notes = [f"{self.name} stands for the simulated {names} in {', '.join(self.regions)}"] if names else []
+        return draft.changed(changed, self._parameters(), notes)
 
     @property
     def _closure_sizes(self) -> tuple[float, float]:

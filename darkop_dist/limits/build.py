@@ -104,7 +104,7 @@ def build_workspace(
     draft = simulated_draft(templates, uncertainties, regions, [*data, *simulated])
     for method in methods:
         draft = method.applied(draft)
-    notes = [*draft.notes, *check_channels(draft, regions, [s.name for s in simulated[:-1]], signal)]
+    notes = [*draft.notes, *check_channels(draft, regions, signal)]
     filled = [channel for channel in draft.channels if channel.samples]
     spec = _spec(draft, filled, name)
     require_schema(spec, name)

@@ -149,7 +149,7 @@ class BackgroundMethod(Protocol):
         ...
 
 
-def check_channels(draft: Draft, regions: Sequence[str], backgrounds: Sequence[str], signal: str) -> Iterator[str]:
+def check_channels(draft: Draft, regions: Sequence[str], signal: str) -> Iterator[str]:
     """Refuse what cannot be fitted; call it when all backgrounds are there.
 
     Yields:
@@ -168,8 +168,6 @@ def check_channels(draft: Draft, regions: Sequence[str], backgrounds: Sequence[s
         )
     if not any(channel.backgrounds for channel in channels):
         raise StatisticsError(f"no background has selected events in the regions {where}; add simulated backgrounds")
-    present = {sample.name for channel in channels for sample in channel.backgrounds}
-    yield from (f"sample {name} has no events in any region; dropped" for name in backgrounds if name not in present)
     for channel in channels:
         if not channel.samples:
             yield f"region {channel.name} has neither background nor signal nor data; left out"

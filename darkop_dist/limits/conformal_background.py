@@ -94,8 +94,10 @@ class ConformalBackground:
     def _note(self, channel: Channel, total: float) -> str:
         what = "data events" if channel.observed is not None else "expected background events in place of data"
         counts = ", ".join(str(count) for count in self.effective_counts)
+        simulated = ", ".join(sample.name for sample in channel.backgrounds)
+        unused = f"; the simulated {simulated} take no part" if simulated and channel.observed is not None else ""
         return (
             f"region {channel.name}: the background of {total:g} {what} is shared out by {self.calibration.n} "
             f"calibration events of {self.calibration.source}; they stand in the bins of p-values with the counts "
-            f"{counts} (one is the event under test)"
+            f"{counts} (one is the event under test){unused}"
         )

@@ -29,6 +29,12 @@ def simulated_draft(
     """
     notes: list[str] = []
     channels = tuple(_channel(templates, uncertainties, region, samples, notes) for region in regions)
+    present = {found.name for channel in channels for found in channel.backgrounds}
+    notes += [
+        f"sample {sample.name} has no events in any region; dropped"
+        for sample in samples
+        if sample.role == "background" and sample.name not in present
+    ]
     return Draft(channels, uncertainties.parameters(), tuple(notes))
 
 

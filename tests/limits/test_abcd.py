@@ -98,6 +98,7 @@ def test_it_stands_for_the_simulation(exact: Exact) -> None:
     simulated = (190.0, 390.0, 480.0, 990.0)
     workspace = abcd(exact, tables((300, 400, 500, 1000), multijet=simulated), replaces=["multijet"])
     assert [s["name"] for s in workspace.spec["channels"][0]["samples"]] == ["abcd", "dm"]
+    assert "abcd stands for the simulated multijet in a, b, c, d" in workspace.notes
     workspace = abcd(exact, tables(None, multijet=simulated), samples=SAMPLES[1:], replaces=["multijet"])
     assert workspace.observed == "asimov"
     assert workspace.spec["observations"][0]["data"] == pytest.approx([390 * 480 / 990])
