@@ -26,7 +26,7 @@ from darkop_dist.config.datasets import (
 )
 from darkop_dist.config.document import Document, luminosity_ifb, slug
 from darkop_dist.config.execution import Execution, check_cluster, kind_of
-from darkop_dist.config.limits import Limits
+from darkop_dist.config.limits import P_VALUE, Limits
 from darkop_dist.config.load import (
     LoadedDocument,
     check_datasets,
@@ -43,6 +43,7 @@ from darkop_dist.config.selection import Selection, Term, parse_selection
 
 __all__ = [
     "CONTROL_REGION",
+    "P_VALUE",
     "AnomalyDetection",
     "Cluster",
     "DatasetFile",

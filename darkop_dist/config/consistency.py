@@ -9,6 +9,7 @@ from darkop_dist.config.anomaly import CONTROL_REGION
 from darkop_dist.config.datasets import DatasetRecord, is_file_entry
 from darkop_dist.config.document import Document, luminosity_ifb
 from darkop_dist.config.execution import check_cluster
+from darkop_dist.config.limits import P_VALUE, Limits
 from darkop_dist.config.parse import KeyPath
 from darkop_dist.config.processor import parse_processor
 from darkop_dist.errors import nearest_names
@@ -86,11 +87,49 @@ def _references(document: Document) -> Iterator[tuple[KeyPath, str]]:
         sections.append((("anomaly_detection", "background"), document.anomaly_detection.background))
     if document.limits is not None:
         sections.append((("limits", "signal"), document.limits.signal))
-        yield from ((("limits", "normalisation", name), name) for name in document.limits.normalisation)
+        yield from _samples_of_limits(document.limits)
     for path, names in sections:
         for index, name in enumerate(names):
             if path[0] != "anomaly_detection" or name != CONTROL_REGION:
                 yield (*path, index), name
+
+
+def _samples_of_limits(limits: Limits) -> Iterator[tuple[KeyPath, str]]:
+    """Every sample that the statistical model names beside its signals."""
+    yield from ((("limits", "normalisation", name), name) for name in limits.normalisation)
+    yield from ((("limits", "free_normalisation", name), name) for name in limits.free_normalisation)
+    for index, size in enumerate(limits.bin_uncertainties):
+        yield ("limits", "bin_uncertainties", index, "sample"), size.sample
+    for index, factors in enumerate(limits.transfer_factors):
+        for region, names in factors.samples.items():
+            yield from ((("limits", "transfer_factors", index, "samples", region), name) for name in names)
+    for index, name in enumerate(limits.abcd.replaces if limits.abcd else ()):
+        yield ("limits", "abcd", "replaces", index), name
+
+
+def _check_p_value(document: Document, limits: Limits) -> Iterator[Finding]:
+    """The observable p_value needs a calibration and bins, and has a background of its own."""
+    if limits.observable != P_VALUE:
+        if limits.p_value_bins is not None:
+            yield Finding(
+                ("limits", "p_value_bins"), f"these are bins of the observable {P_VALUE}: set limits.observable"
+            )
+        return
+    if document.anomaly_detection is None:
+        yield Finding(("limits", "observable"), f"{P_VALUE} needs the section anomaly_detection, which calibrates")
+    if limits.p_value_bins is None:
+        yield Finding(("limits", "p_value_bins"), "the observable p_value needs bins, such as [1e-4, 1e-3, 1e-2]")
+    if limits.bins is not None:
+        yield Finding(("limits", "bins"), "the observable p_value has p_value_bins: remove this key")
+    if len(limits.regions) > 1:
+        yield Finding(
+            ("limits", "regions"), "the observable p_value has one region: a calibration is used up by its first"
+        )
+    for key, value in (("transfer_factors", limits.transfer_factors), ("abcd", limits.abcd)):
+        if value:
+            yield Finding(
+                ("limits", key), "the observable p_value has its background from the calibration: remove this key"
+            )
 
 
 def _check_duplicates(document: Document) -> Iterator[Finding]:
@@ -139,6 +178,7 @@ def _check_limits(document: Document, records: Sequence[DatasetRecord]) -> Itera
     simulated = [record for record in records if record.kind == "simulation"]
     if simulated and luminosity is None:
         yield Finding(("lumi_ifb",), "limits with simulation need the integrated luminosity in 1/fb")
+    yield from _check_p_value(document, limits)
     if "luminosity" in document.systematics and luminosity is None and limits.lumi_uncertainty is None:
         yield Finding(("limits", "lumi_uncertainty"), "the systematic luminosity needs the relative uncertainty")
     for record in simulated:

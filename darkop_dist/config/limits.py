@@ -5,25 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
+from darkop_dist.config.backgrounds import (
+    AbcdEntry,
+    BinUncertaintyEntry,
+    FreeNormalisations,
+    RelativeUncertainty,
+    TransferEntry,
+)
 from darkop_dist.config.section import SECTION, Name, Names, Probability, rejected
 
-
-def _as_pair(value: object) -> object:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number:
-        return (value, value)
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise rejected("must be a number such as 0.05, or a pair [down, up] such as [0.04, 0.06]")
-    return tuple(value)
-
-
-RelativeUncertainty = Annotated[
-    tuple[Probability, Annotated[float, Field(gt=0)]],
-    BeforeValidator(_as_pair, json_schema_input_type=float | tuple[float, float]),
-]
-"""Sizes (down, up) of a relative uncertainty, both positive: the yield varies between x(1 - down) and x(1 + up)."""
+P_VALUE = "p_value"
+"""Observable that means: the conformal p-value, with its background from the calibration."""
 
 
 def _check_edges(edges: tuple[float, ...]) -> tuple[float, ...]:
@@ -40,7 +34,10 @@ class Limits(BaseModel):
     signal: Names
     """Datasets or samples that are signals; each gets its own limit."""
     observable: Name | None = None
-    """Histogram that the fit uses; the first that the processor declares by default."""
+    """Histogram that the fit uses; the first that the processor declares by default. ``p_value`` is the conformal
+    p-value, whose background the calibration gives."""
+    p_value_bins: Annotated[tuple[Probability, ...], Field(min_length=1), AfterValidator(_check_edges)] | None = None
+    """For the observable ``p_value``: upper edges of the bins, such as [1e-4, 1e-3, 1e-2]; a last bin goes up to 1."""
     regions: Annotated[tuple[Name, ...], Field(min_length=1)] = ("signal",)
     """Regions that the fit combines."""
     statistic: Literal["qtilde", "q"] = "qtilde"
@@ -51,8 +48,21 @@ class Limits(BaseModel):
     """Confidence level of the limits."""
     lumi_uncertainty: Probability | None = None
     """Relative uncertainty of the luminosity, such as 0.012."""
+    lumi_modifier: Literal["normsys", "lumi"] = "normsys"
+    """``normsys``: log-normal, never negative. ``lumi``: HistFactory's Gaussian, to be combined with the like."""
     normalisation: dict[str, RelativeUncertainty] = {}
     """Relative log-normal uncertainty on the yield of a sample: a number, or [down, up], both positive."""
+    free_normalisation: FreeNormalisations = {}
+    """Backgrounds whose yield only the data determine: names, or names with the bounds of the factor."""
+    bin_uncertainties: tuple[BinUncertaintyEntry, ...] = ()
+    """Uncertainties of a sample that are independent between bins."""
+    smoothing: Literal["353QH"] | None = None
+    """Smooth the ratio of varied to nominal templates: ``353QH``, twice, as in ROOT. None by default: it can remove
+    real structure too."""
+    transfer_factors: tuple[TransferEntry, ...] = ()
+    """Backgrounds of free size per bin that control regions measure."""
+    abcd: AbcdEntry | None = None
+    """A background from the counts of three neighbouring regions."""
     bins: Annotated[tuple[float, ...], Field(min_length=2), AfterValidator(_check_edges)] | None = None
     """Edges to merge the histogram's bins to, in its unit; each must be one of the histogram's. All bins by default."""
     include_overflow: bool = True

@@ -5,33 +5,27 @@ Assumptions:
     over samples, regions and bins. Histograms vary smoothly between the variations of one standard deviation
     (normalisation: HistFactory's code 4; shape: code 4p). The finite number of simulated background events enters
     with one Gaussian-constrained factor per bin on the sum of the backgrounds (Barlow-Beeston lite; Conway,
-    arXiv:1103.0354, section 5), the one of the signal as a normalisation per region.
+    arXiv:1103.0354, section 5), the one of the signal as a normalisation per region. What the methods beside the
+    simulated background assume stands at the head of their modules: transfer, abcd, conformal_background.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import hist
 import numpy as np
 
-from darkop_dist.errors import StatisticsError, UnknownNameError, UserError
-from darkop_dist.limits.modifiers import Uncertainties, background_statistics, signal_statistics
-from darkop_dist.limits.samples import FitSample, Floats, Template, Templates
+from darkop_dist.errors import UnknownNameError, UserError
+from darkop_dist.limits.channels import BackgroundMethod, Channel, Draft, check_channels
+from darkop_dist.limits.modifiers import LumiModifier, Uncertainties
+from darkop_dist.limits.samples import FitSample, Templates
+from darkop_dist.limits.simulated import simulated_draft
+from darkop_dist.limits.smoothing import Smoothing
 from darkop_dist.limits.workspace import MEASUREMENT_POI, Workspace, require_schema
-
-
-@dataclass(frozen=True)
-class _Channel:
-    name: str
-    edges: Floats
-    observed: list[float]
-    backgrounds: dict[str, Template]
-    signal: Template | None
-    spec: dict[str, Any]
+from darkop_dist.limits.yields import BinUncertainty, FreeNormalisation
 
 
 def build_workspace(
@@ -41,8 +35,13 @@ def build_workspace(
     signal: str,
     regions: Sequence[str],
     lumi_uncertainty: float | None = None,
+    lumi_modifier: LumiModifier = "normsys",
     systematics: Sequence[str] = (),
+    smoothing: Smoothing | None = None,
     normalisation: Mapping[str, float | tuple[float, float]] | None = None,
+    free_normalisations: Sequence[FreeNormalisation] = (),
+    bin_uncertainties: Sequence[BinUncertainty] = (),
+    methods: Sequence[BackgroundMethod] = (),
     bin_edges_used: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     include_overflow: bool = True,
     name: str = "darkop",
@@ -55,12 +54,19 @@ def build_workspace(
             expectation stands for data ("asimov").
         signal: name of the signal's sample; its strength ``mu`` is the parameter of interest.
         regions: regions to fit together; each becomes a channel.
-        lumi_uncertainty: relative uncertainty of the luminosity: a log-normal factor, the same for all simulation.
+        lumi_uncertainty: relative uncertainty of the luminosity, the same for all simulation.
+        lumi_modifier: ``normsys``, a log-normal factor, which cannot become negative; or ``lumi``, HistFactory's
+            Gaussian one, for workspaces that are to be combined with others that have it.
         systematics: names with variations ``<name>_up`` and ``<name>_down``; each is split into normalisation
             (normsys) and shape (histosys, normalised to the nominal one). ``luminosity`` stands for
             ``lumi_uncertainty``.
+        smoothing: of the varied templates; none by default, see `darkop_dist.limits.smoothing`.
         normalisation: relative uncertainty on a sample's yield, or sizes (down, up): the yield varies between
             x(1 - down) and x(1 + up).
+        free_normalisations: backgrounds whose yield only the data determine.
+        bin_uncertainties: uncertainties of a sample that are independent between bins.
+        methods: where the background is not from simulation alone: `TransferFactors`, `Abcd`, `ConformalBackground`.
+            They are applied in this order.
         bin_edges_used: edges to merge bins to, for all regions or per region; all must be edges of the histogram.
         include_overflow: add under- and overflow (and what lies outside ``bin_edges_used``) to the first and last
             bin; otherwise they are left out.
@@ -70,41 +76,37 @@ def build_workspace(
         UnknownNameError: a signal, region, systematic or sample that does not exist.
         UserError: edges that are not the histogram's.
         InputValueError: NaN weights.
-        StatisticsError: a signal or background without selected events, or a bin with data and no background.
+        StatisticsError: a signal or background without selected events, a bin with data and no background, a
+            variation without its opposite or without nominal events, or counts that a method cannot use.
     """
     chosen = _signal_named(signal, samples)
     edges = bin_edges_used if isinstance(bin_edges_used, Mapping) else dict.fromkeys(regions, bin_edges_used or ())
     templates = Templates(histogram, {region: tuple(e) for region, e in edges.items() if len(e)}, include_overflow)
     for region in regions:
         templates.require_region(region)
-    backgrounds = [sample for sample in samples if sample.role == "background"]
+    simulated = [*(sample for sample in samples if sample.role == "background"), chosen]
+    for sample in simulated:
+        templates.require_nominal(sample)
+    for size in bin_uncertainties:
+        templates.require_region(size.region)
     uncertainties = Uncertainties.checked(
-        templates, [*backgrounds, chosen], lumi_uncertainty, systematics, normalisation or {}
+        templates,
+        simulated,
+        lumi_uncertainty,
+        systematics,
+        normalisation or {},
+        lumi_modifier=lumi_modifier,
+        free=free_normalisations,
+        bins=bin_uncertainties,
+        smoothing=smoothing,
     )
     data = [sample for sample in samples if sample.role == "data"]
-    notes: list[str] = []
-    channels = [
-        _channel(templates, uncertainties, region, data=data, backgrounds=backgrounds, signal=chosen, notes=notes)
-        for region in regions
-    ]
-    _require_events(channels, backgrounds, chosen, regions, notes)
-    _require_background_under_signal(channels)
-
-    filled = [channel for channel in channels if channel.spec["samples"]]
-    spec = {
-        "channels": [channel.spec for channel in filled],
-        "observations": [{"name": channel.name, "data": channel.observed} for channel in filled],
-        "measurements": [
-            {
-                "name": name,
-                "config": {
-                    "poi": MEASUREMENT_POI,
-                    "parameters": [{"name": MEASUREMENT_POI, "inits": [1.0], "bounds": [[0.0, _mu_bound(filled)]]}],
-                },
-            }
-        ],
-        "version": "1.0.0",
-    }
+    draft = simulated_draft(templates, uncertainties, regions, [*data, *simulated])
+    for method in methods:
+        draft = method.applied(draft)
+    notes = [*draft.notes, *check_channels(draft, regions, signal)]
+    filled = [channel for channel in draft.channels if channel.samples]
+    spec = _spec(draft, filled, name)
     require_schema(spec, name)
     return Workspace(
         signal=signal,
@@ -115,119 +117,20 @@ def build_workspace(
     )
 
 
-def _channel(
-    templates: Templates,
-    uncertainties: Uncertainties,
-    region: str,
-    *,
-    data: Sequence[FitSample],
-    backgrounds: Sequence[FitSample],
-    signal: FitSample,
-    notes: list[str],
-) -> _Channel:
-    edges = templates.region_edges(region)
-    raw = {sample.name: templates.read(sample, region) for sample in backgrounds}
-    total = np.sum([template.values for template in raw.values()], axis=0) if raw else np.zeros(len(edges) - 1)
-    observed = np.sum([templates.read(sample, region).values for sample in data], axis=0) if data else None
-    _require_background(region, edges, total, observed)
-    kept = {sample: _usable(raw[sample.name], sample.name, region, edges, notes) for sample in backgrounds}
-    expected = np.sum([template.values for template in kept.values() if template is not None], axis=0)
-    signal_template = _usable(templates.read(signal, region), signal.name, region, edges, notes)
-    specs = [
-        {
-            "name": sample.name,
-            "data": template.values.tolist(),
-            "modifiers": [
-                *uncertainties.modifiers(sample, region, template, notes),
-                background_statistics(region, template),
-            ],
-        }
-        for sample, template in kept.items()
-        if template is not None
-    ]
-    if signal_template is not None:
-        modifiers = [{"name": MEASUREMENT_POI, "type": "normfactor", "data": None}]
-        modifiers += uncertainties.modifiers(signal, region, signal_template, notes)
-        modifiers += signal_statistics(region, signal.name, signal_template)
-        specs.append({"name": signal.name, "data": signal_template.values.tolist(), "modifiers": modifiers})
-    empty = np.broadcast_to(expected <= 0, total.shape)
-    for low, high in _bins(edges, empty):
-        notes.append(f"region {region}, {low:g} to {high:g}: neither background nor signal was simulated there")
-    values = np.broadcast_to(expected, total.shape) if observed is None else observed
-    return _Channel(
-        region,
-        edges,
-        np.asarray(values, dtype=np.float64).tolist(),
-        {sample.name: template for sample, template in kept.items() if template is not None},
-        signal_template,
-        {"name": region, "samples": specs},
-    )
-
-
-def _usable(template: Template, sample: str, region: str, edges: Floats, notes: list[str]) -> Template | None:
-    """The template without negative bins, or None if nothing is left; both are noted."""
-    negative = template.values < 0
-    for (low, high), value in zip(_bins(edges, negative), template.values[negative], strict=True):
-        notes.append(
-            f"sample {sample}, region {region}, {low:g} to {high:g}: "
-            f"the sum of weights {value:.4g} is negative; set to 0"
-        )
-    values = np.where(negative, 0.0, template.values)
-    if not np.any(values > 0):
-        notes.append(f"sample {sample} has no events in region {region}; left out there")
-        return None
-    return Template(values, template.variances)
-
-
-def _require_background(region: str, edges: Floats, total: Floats, observed: Floats | None, what: str = "data") -> None:
-    if observed is None:
-        return
-    if np.any(observed < 0):
-        raise StatisticsError(f"region {region}: the data have negative counts; fill data with weight 1 and scale 1")
-    impossible = _bins(edges, (total <= 0) & (observed > 0))
-    if impossible:
-        shown = ", ".join(f"{low:g} to {high:g}" for low, high in impossible)
-        raise StatisticsError(
-            f"region {region}: {what} but no expected background in the bins {shown}; merge these bins with their "
-            "neighbours (limits.bins in the document) or simulate more background"
-        )
-
-
-def _require_background_under_signal(channels: Sequence[_Channel]) -> None:
-    """A bin with signal and no background would exclude any signal with a handful of events."""
-    for channel in channels:
-        if channel.signal is not None:
-            expected = sum(template.values for template in channel.backgrounds.values())
-            total = np.broadcast_to(expected, channel.signal.values.shape)
-            _require_background(channel.name, channel.edges, total, channel.signal.values, "signal")
-
-
-def _require_events(
-    channels: Sequence[_Channel],
-    backgrounds: Sequence[FitSample],
-    signal: FitSample,
-    regions: Sequence[str],
-    notes: list[str],
-) -> None:
-    if all(channel.signal is None for channel in channels):
-        raise StatisticsError(
-            f"the signal {signal.name} has no selected events in the regions {', '.join(regions)}; "
-            "check its datasets and the selection, or fit other regions"
-        )
-    if not any(channel.backgrounds for channel in channels):
-        raise StatisticsError(
-            f"no background has selected events in the regions {', '.join(regions)}; add simulated backgrounds"
-        )
-    notes.extend(
-        f"sample {sample.name} has no events in any region; dropped"
-        for sample in backgrounds
-        if all(sample.name not in channel.backgrounds for channel in channels)
-    )
-    notes.extend(
-        f"region {channel.name} has neither background nor signal nor data; left out"
-        for channel in channels
-        if not channel.spec["samples"]
-    )
+def _spec(draft: Draft, channels: Sequence[Channel], name: str) -> dict[str, Any]:
+    """The workspace in pyhf's JSON; settings of parameters that no sample carries are left out."""
+    samples = [sample for channel in channels for sample in channel.samples]
+    used = {modifier["name"] for sample in samples for modifier in sample.modifiers}
+    strength = {"name": MEASUREMENT_POI, "inits": [1.0], "bounds": [[0.0, _mu_bound(channels)]]}
+    parameters = [strength, *(settings for settings in draft.parameters if settings["name"] in used)]
+    return {
+        "channels": [
+            {"name": channel.name, "samples": [sample.spec for sample in channel.samples]} for channel in channels
+        ],
+        "observations": [{"name": channel.name, "data": channel.counts.tolist()} for channel in channels],
+        "measurements": [{"name": name, "config": {"poi": MEASUREMENT_POI, "parameters": parameters}}],
+        "version": "1.0.0",
+    }
 
 
 def _signal_named(name: str, samples: Sequence[FitSample]) -> FitSample:
@@ -240,11 +143,7 @@ def _signal_named(name: str, samples: Sequence[FitSample]) -> FitSample:
     return signals[name]
 
 
-def _bins(edges: Floats, chosen: np.typing.NDArray[np.bool_]) -> list[tuple[float, float]]:
-    return [(float(edges[i]), float(edges[i + 1])) for i in np.flatnonzero(chosen)]
-
-
-def _mu_bound(channels: Sequence[_Channel]) -> float:
+def _mu_bound(channels: Sequence[Channel]) -> float:
     """An upper bound for mu far above any limit: 40 standard deviations of mu, or 10.
 
     The deviation takes Poisson and simulation statistics and 20% on the background of each bin.
@@ -252,8 +151,8 @@ def _mu_bound(channels: Sequence[_Channel]) -> float:
     information = 0.0
     for channel in channels:
         if channel.signal is not None:
-            values = sum((template.values for template in channel.backgrounds.values()), np.zeros(1))
-            variances = sum((template.variances for template in channel.backgrounds.values()), np.zeros(1))
+            values = channel.background_values
+            variances = sum((sample.template.variances for sample in channel.backgrounds), np.zeros(1))
             variance = 1.0 + values + variances + (0.2 * values) ** 2
-            information += float(np.sum(channel.signal.values**2 / variance))
+            information += float(np.sum(channel.signal.template.values**2 / variance))
     return float(max(10.0, 10.0 ** math.ceil(math.log10(40.0 / math.sqrt(information)))))

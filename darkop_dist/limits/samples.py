@@ -15,6 +15,8 @@ from darkop_dist.errors import InputValueError, StatisticsError, UnknownNameErro
 
 Floats = npt.NDArray[np.float64]
 NOMINAL = "nominal"
+FEW_EVENTS = 10.0
+"""Effective events (sum of weights)^2 / sum of squares that a variation may have by chance and another may lack."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Templates:
             variances += scale**2 * self._merge(flow_variances, region)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(variances))):
             raise InputValueError(
-                f"sample {sample.name} in region {region}",
+                f"sample {sample.name} in region {region}{'' if variation == NOMINAL else f', {variation}'}",
                 "the sum of weights is not finite",
                 "Look for NaN or infinite weights in its datasets.",
             )
@@ -150,6 +152,60 @@ class Templates:
             return False
         filled = self.histogram.view(flow=True).variance[datasets.index(dataset)][:, pair]
         return bool(np.any(filled != 0))
+
+    def require_both_directions(self, systematic: str) -> None:
+        """Refuse a systematic of which the histogram has one direction alone.
+
+        Raises:
+            StatisticsError: names the variation that is there and the one that is not.
+        """
+        names = list(self.histogram.axes[2])
+        up, down = f"{systematic}_up", f"{systematic}_down"
+        if (up in names) != (down in names):
+            there, absent = (up, down) if up in names else (down, up)
+            raise StatisticsError(
+                f"the histogram has the variation {there} and no {absent}; fill both, or leave {systematic} out"
+            )
+
+    def require_pair(self, sample: FitSample, systematic: str) -> None:
+        """Refuse a dataset with one direction of a systematic and not the other; see `require_nominal`.
+
+        Raises:
+            StatisticsError: names the dataset, what it has and what it lacks.
+        """
+        up, down = f"{systematic}_up", f"{systematic}_down"
+        for dataset in sample.datasets:
+            self._require_beside(sample, dataset, up, down)
+            self._require_beside(sample, dataset, down, up)
+
+    def require_nominal(self, sample: FitSample) -> None:
+        """Refuse a dataset with varied events and no nominal ones.
+
+        Up to `FEW_EVENTS` effective events may be absent elsewhere by chance: they pass.
+
+        Raises:
+            StatisticsError: names the dataset and what it has.
+        """
+        for dataset in sample.datasets:
+            for variation in self.histogram.axes[2]:
+                self._require_beside(sample, dataset, variation, NOMINAL)
+
+    def _require_beside(self, sample: FitSample, dataset: str, there: str, absent: str) -> None:
+        if self._effective_events(dataset, there) > FEW_EVENTS and self._effective_events(dataset, absent) == 0:
+            raise StatisticsError(
+                f"sample {sample.name}: the dataset {dataset} has events with the variation {there} and none with "
+                f"{absent}, in any region; fill both, or leave them out"
+            )
+
+    def _effective_events(self, dataset: str, variation: str) -> float:
+        datasets, _, variations = (list(axis) for axis in self.histogram.axes[:3])
+        if dataset not in datasets or variation not in variations:
+            return 0.0
+        view = self.histogram.view(flow=True)[datasets.index(dataset), :, variations.index(variation)]
+        squares = float(np.sum(view.variance))
+        if not math.isfinite(squares):
+            return math.inf  # `read` refuses it by name
+        return float(np.sum(np.abs(view.value))) ** 2 / squares if squares > 0 else 0.0
 
     def _flow(self, dataset: str, region: str, variation: str) -> tuple[Floats, Floats]:
         """Sums of weights and of squared weights with under- and overflow, shape (bins + 2,); zeros if never filled."""

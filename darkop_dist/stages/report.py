@@ -24,8 +24,9 @@ from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
 from darkop_dist.stages.context import RunContext, training_losses
+from darkop_dist.stages.fit_model import fit_samples, observable_label
 from darkop_dist.stages.limit_plots import pulls_of, stacked
-from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
+from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT
 from darkop_dist.stages.run_events import data_fraction
 
 WITHOUT_ITS_CUT = "signal without its cut"
@@ -304,9 +305,7 @@ def _fit(context: RunContext, result: SignalResult) -> content.FitSummary | None
     fitted = result.background_fit
     if fitted is None:
         return None
-    section = context.document.limits
-    observable = (section.observable if section else None) or next(iter(context.histograms.histograms))
-    label = context.histograms.histograms[observable].axes[observable].label
+    label = observable_label(context)
     return content.FitSummary(
         hypothesis="background only",
         goodness_of_fit_p=fitted.goodness.p_value if result.observed == "data" else None,

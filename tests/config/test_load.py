@@ -325,3 +325,87 @@ def test_plain_values_stay_json(tmp_path: Path) -> None:
     loaded = load(tmp_path, GOOD + "parameters: {day: 2016-07-01, number: 1e-4}\n")
     assert loaded.document.parameters == {"day": "2016-07-01", "number": 1e-4}
     assert json.loads(loaded.document.model_dump_json())["parameters"]["number"] == 1e-4
+
+
+LIMITS = GOOD + "limits:\n  signal: signal\n"
+
+
+def test_the_statistical_model_of_a_document(tmp_path: Path) -> None:
+    text = LIMITS + (
+        "  free_normalisation: [ttbar]\n"
+        "  bin_uncertainties: [{sample: ttbar, size: [0.1, 0.2]}, {sample: ttbar, region: b, size: 3, kind: absolute}]\n"
+        "  transfer_factors:\n"
+        "    - name: z\n"
+        "      samples: {signal: ttbar, b: [ttbar]}\n"
+        "      uncertainties: [{name: theory, region: b, size: [0.1, -0.2]}]\n"
+        "  abcd: {regions: [signal, b, c, d], replaces: [ttbar], closure: 0.2}\n"
+        "  lumi_modifier: lumi\n"
+        "  smoothing: 353QH\n"
+    )
+    loaded = load(tmp_path, text).document
+    again = Document.model_validate_json(json.dumps(loaded.model_dump(mode="json")), strict=True)
+    limits = again.limits
+    assert limits is not None
+    assert limits == loaded.limits
+    assert limits.free_normalisation == {"ttbar": (0.0, 10.0)}
+    assert [entry.size for entry in limits.bin_uncertainties] == [(0.1, 0.2), 3.0]
+    assert limits.transfer_factors[0].samples == {"signal": ("ttbar",), "b": ("ttbar",)}
+    assert limits.transfer_factors[0].uncertainties[0].size == (0.1, -0.2)
+    assert limits.abcd is not None
+    assert (limits.abcd.regions, limits.abcd.closure) == (("signal", "b", "c", "d"), (0.2, 0.2))
+    assert load(tmp_path, LIMITS + "  free_normalisation: {ttbar: [0, 3]}\n").document.limits.free_normalisation == {
+        "ttbar": (0.0, 3.0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "  p_value_bins: [0.1]\n",
+            "limits.p_value_bins: these are bins of the observable p_value: set limits.observable",
+        ),
+        ("  observable: p_value\n", "limits.observable: p_value needs the section anomaly_detection, which calibrates"),
+        (
+            "  observable: p_value\n",
+            "limits.p_value_bins: the observable p_value needs bins, such as [1e-4, 1e-3, 1e-2]",
+        ),
+        (
+            "  observable: p_value\n  bins: [1, 2]\n",
+            "limits.bins: the observable p_value has p_value_bins: remove this key",
+        ),
+        ("  observable: p_value\n  regions: [signal, b]\n", "limits.regions: the observable p_value has one region"),
+        (
+            "  observable: p_value\n  abcd: {regions: [a, b, c, d]}\n",
+            "limits.abcd: the observable p_value has its background from the calibration: remove this key",
+        ),
+        ("  free_normalisation: [ttbr]\n", "limits.free_normalisation.ttbr: no dataset or sample of this document"),
+        (
+            "  bin_uncertainties: [{sample: tt, size: 0.1}]\n",
+            "limits.bin_uncertainties[0].sample: no dataset or sample",
+        ),
+        (
+            "  transfer_factors: [{name: z, samples: {signal: ttbar, b: wjets}}]\n",
+            "limits.transfer_factors[0].samples.b: no dataset or sample",
+        ),
+        ("  abcd: {regions: [a, b, c, d], replaces: [qcd]}\n", "limits.abcd.replaces[0]: no dataset or sample"),
+    ],
+)
+def test_contradictions_of_the_statistical_model(tmp_path: Path, lines: str, message: str) -> None:
+    expect(tmp_path, LIMITS + lines, message)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("  p_value_bins: [0.1, 0.01]\n", "limits.p_value_bins: bin edges must increase"),
+        ("  p_value_bins: [0.1, 1.0]\n", "limits.p_value_bins[1]: must be less than 1"),
+        ("  smoothing: lowess\n", "limits.smoothing"),
+        ("  abcd: {regions: [a, b, c]}\n", "limits.abcd.regions"),
+        ("  free_normalisation: {ttbar: [2, 3]}\n", "limits.free_normalisation.ttbar[0]: must be at most 1"),
+        ("  transfer_factors: [{name: z, samples: {signal: ttbar}}]\n", "must have at least 2 entries"),
+        ("  bin_uncertainties: [{sample: ttbar, size: big}]\n", "limits.bin_uncertainties[0].size"),
+    ],
+)
+def test_values_of_the_statistical_model(tmp_path: Path, lines: str, message: str) -> None:
+    expect(tmp_path, LIMITS + lines, message)

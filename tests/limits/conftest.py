@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import hist
 import numpy as np
+import pyhf
 import pytest
 
 from darkop_dist.limits import FitSample, Workspace
+from darkop_dist.limits.backend import numpy_backend
+from darkop_dist.limits.workspace import INTERPOLATION
 
 EDGES = (0.0, 1.0, 2.0, 3.0, 4.0)
 
@@ -35,6 +38,30 @@ def book(filled: Filled, *, weight: float = 0.5, edges: Sequence[float] = EDGES)
             if count:
                 histogram.fill(dataset, region, variation, [centre] * count, weight=total / count)
     return histogram
+
+
+def book_exact(
+    tables: Mapping[tuple[str, str], tuple[Sequence[float], Sequence[float] | float]], edges: Sequence[float]
+) -> hist.Hist:
+    """A nominal histogram with given (values, variances) per (dataset, region), each of shape (bins,) or one number."""
+    histogram = hist.Hist(
+        *(hist.axis.StrCategory([], growth=True, name=name) for name in ("dataset", "region", "variation")),
+        hist.axis.Variable(list(edges), name="recoil", label="recoil [GeV]"),
+        storage=hist.storage.Weight(),
+    )
+    for dataset, region in tables:
+        histogram.fill(dataset, region, "nominal", [edges[0]], weight=[0.0])
+    for (dataset, region), (values, variances) in tables.items():
+        where = histogram.axes[0].index(dataset), histogram.axes[1].index(region), 0
+        view = histogram.view()[where]
+        view.value, view.variance = values, variances
+    return histogram
+
+
+@pytest.fixture
+def exact() -> Callable[..., hist.Hist]:
+    """The function that books exact values and variances."""
+    return book_exact
 
 
 @pytest.fixture
@@ -86,3 +113,41 @@ def counting_workspace(signal: float, background: float, observed: float) -> Wor
 def counting() -> Callable[[float, float, float], Workspace]:
     """The function that makes counting experiments from signal, background and observed events."""
     return counting_workspace
+
+
+def expected_at(workspace: Workspace, shifts: Mapping[str, float | Sequence[float]]) -> dict[str, np.ndarray]:
+    """What pyhf expects by region at given parameters, all others where the model starts, mu = 0."""
+    with numpy_backend():
+        model = pyhf.Workspace(workspace.spec).model(modifier_settings=INTERPOLATION)
+        parameters = np.array(model.config.suggested_init())
+        for name, value in {"mu": 0.0, **shifts}.items():
+            parameters[model.config.par_slice(name)] = value
+        expected = np.asarray(model.expected_actualdata(parameters))
+        return {region: expected[model.config.channel_slices[region]] for region in model.config.channels}
+
+
+@pytest.fixture
+def expectation() -> Callable[..., dict[str, np.ndarray]]:
+    """The function that asks pyhf for the expected events."""
+    return expected_at
+
+
+def profile_fit(workspace: Workspace, mu: float | None = None) -> tuple[dict[str, np.ndarray], float]:
+    """A fit by pyhf and Minuit alone: parameters by name, and -2 ln L at the minimum."""
+    with numpy_backend():
+        pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-3, strategy=2), precision="64b")
+        loaded = pyhf.Workspace(workspace.spec)
+        model = loaded.model(modifier_settings=INTERPOLATION)
+        data = loaded.data(model)
+        if mu is None:
+            found, value = pyhf.infer.mle.fit(data, model, return_fitted_val=True)
+        else:
+            found, value = pyhf.infer.mle.fixed_poi_fit(mu, data, model, return_fitted_val=True)
+        named = {name: np.asarray(found)[model.config.par_slice(name)] for name in model.config.par_order}
+        return named, float(value)
+
+
+@pytest.fixture
+def fit_with_pyhf() -> Callable[..., tuple[dict[str, np.ndarray], float]]:
+    """The function that fits with pyhf and Minuit alone."""
+    return profile_fit

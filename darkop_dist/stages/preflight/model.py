@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darkop_dist.config import Limits
+from darkop_dist.config import P_VALUE, Limits
 from darkop_dist.errors import DarkopError, nearest_names
 from darkop_dist.events.read import open_events
 from darkop_dist.events.representations import represent
@@ -83,6 +83,8 @@ def check_limits(search: Search, trials: Sequence[Trial], processor: Any) -> tup
         return (Finding("limits", "limits", "skipped", "no dataset could be tried"),)
     histograms = outputs[0]["histograms"]
     observable = limits.observable or next(iter(histograms))
+    if observable == P_VALUE:
+        return (Finding("limits", observable, "skipped", "p-values have no bins before the calibration is there"),)
     if observable == "score" and search.document.operator is not None:
         return (Finding("limits", observable, "skipped", "the score is not binned before the operator is there"),)
     if observable not in histograms:

@@ -66,6 +66,13 @@ def test_regions_and_bins_that_the_processor_does_not_have(write_search: Write, 
     assert found["limits", "limits.bins"].message == "850 are no edges of the histogram"
 
 
+def test_p_values_have_no_bins_before_the_run(write_search: Write, tmp_path: Path) -> None:
+    limits = {"signal": "signal", "observable": "p_value", "p_value_bins": [0.01, 0.1], "lumi_uncertainty": 0.012}
+    findings = check_all(write_search(tmp_path, limits=limits))
+    assert failed(findings) == {}
+    assert of(findings, "limits").message == "p-values have no bins before the calibration is there"
+
+
 def test_a_systematic_that_nothing_varies(write_search: Write, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"systematics": ["jet_energy_scale"], "operator": None, "anomaly_detection": None}
     findings = check_all(write_search(tmp_path, **changes))
