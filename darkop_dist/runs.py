@@ -10,6 +10,7 @@ displays.json        the objects of the top candidates
 calibration.json     counts per score bin and the check of the p-values
 workspace.json       HistFactory workspace in pyhf's JSON
 limits.json          fits, limits, significances
+toys/                pseudo-experiments of the limits, a file per batch
 provenance.json      versions, hashes, seeds, seconds per stage
 timeline.json        when the pass over the events began and ended, and what was merged when
 dask-report.html     Dask's own performance report, if the run used Dask
@@ -73,6 +74,7 @@ class RunDirectory:
     calibration = property(lambda self: self.path / "calibration.json")
     workspace = property(lambda self: self.path / "workspace.json")
     limits = property(lambda self: self.path / "limits.json")
+    toys = property(lambda self: self.path / "toys")
     provenance = property(lambda self: self.path / "provenance.json")
     timeline = property(lambda self: self.path / "timeline.json")
     performance = property(lambda self: self.path / "dask-report.html")

@@ -33,6 +33,8 @@ class Limits(BaseModel):
 
     signal: Names
     """Datasets or samples that are signals; each gets its own limit."""
+    masses: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Masses in GeV of signals that are one model at several masses: their limits are drawn against them."""
     observable: Name | None = None
     """Histogram that the fit uses; the first that the processor declares by default. ``p_value`` is the conformal
     p-value, whose background the calibration gives."""
@@ -43,7 +45,7 @@ class Limits(BaseModel):
     statistic: Literal["qtilde", "q"] = "qtilde"
     """Test statistic: ``qtilde`` (signal strength not below zero) or ``q``; arXiv:1007.1727, eqs. 14 and 16."""
     toys: Annotated[int, Field(ge=0)] = 0
-    """Number of pseudo-experiments; 0 uses the asymptotic formulae."""
+    """Number of pseudo-experiments; 0 uses the asymptotic formulae. They run where the events do, and are kept."""
     confidence_level: Probability = 0.95
     """Confidence level of the limits."""
     lumi_uncertainty: Probability | None = None

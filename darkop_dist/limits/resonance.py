@@ -22,8 +22,9 @@ from scipy import special
 
 from darkop_dist.errors import FitError, InputValueError, StatisticsError
 from darkop_dist.limits.fit import GoodnessOfFit, goodness_of
-from darkop_dist.limits.likelihood import Data, Likelihood, Minimum, Profile
+from darkop_dist.limits.likelihood import Data, Likelihood, Minimum
 from darkop_dist.limits.parameters import Floats, Parameters
+from darkop_dist.limits.profile import Profile
 
 NODES = 8  # of Gauss and Legendre's rule in each bin
 FEWEST, MOST = 3, 5  # parameters of the function

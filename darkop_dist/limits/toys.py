@@ -15,8 +15,9 @@ import numpy as np
 from scipy import special
 
 from darkop_dist.errors import FitError, StatisticsError
-from darkop_dist.limits.likelihood import Data, Likelihood, Profile, likelihood_of
+from darkop_dist.limits.likelihood import Data, Likelihood, likelihood_of
 from darkop_dist.limits.parameters import Floats
+from darkop_dist.limits.profile import Profile
 from darkop_dist.limits.workspace import Workspace
 
 POINTS = 8

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import optimize, special
 
 from darkop_dist.errors import FitError, StatisticsError, UnknownNameError
-from darkop_dist.limits.likelihood import Likelihood, Profile, likelihood_of
+from darkop_dist.limits.likelihood import Likelihood, likelihood_of
+from darkop_dist.limits.profile import Profile
 from darkop_dist.limits.toys import Runner, ToyScan, run_here, scan_with_toys
 from darkop_dist.limits.workspace import Workspace
 
