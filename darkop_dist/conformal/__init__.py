@@ -13,11 +13,12 @@ plot, and the file ``calibration.json``.
 
 from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
-from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
+from darkop_dist.conformal.calibration import Calibration, from_chunks, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
+from darkop_dist.conformal.unbinned import UnbinnedCalibration, propose_edges, unbinned_from_scores
 from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
 
@@ -31,6 +32,7 @@ __all__ = [
     "Selection",
     "TailBound",
     "ThresholdScan",
+    "UnbinnedCalibration",
     "WeightedCalibration",
     "argos",
     "benjamini_hochberg",
@@ -39,10 +41,13 @@ __all__ = [
     "clopper_pearson",
     "conditional_p_values",
     "excess",
+    "from_chunks",
     "from_counts",
     "from_scores",
+    "propose_edges",
     "scan_thresholds",
     "tail_upper_bound",
+    "unbinned_from_scores",
     "weighted_from_histogram",
     "weighted_from_scores",
 ]
