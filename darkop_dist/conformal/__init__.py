@@ -21,6 +21,7 @@ from darkop_dist.conformal.tail import TailBound, tail_upper_bound
 from darkop_dist.conformal.unbinned import UnbinnedCalibration, propose_edges, unbinned_from_scores
 from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
+from darkop_dist.conformal.weighted_selection import WeightedSelection, weighted_conformal_selection
 
 __all__ = [
     "Argos",
@@ -34,6 +35,7 @@ __all__ = [
     "ThresholdScan",
     "UnbinnedCalibration",
     "WeightedCalibration",
+    "WeightedSelection",
     "argos",
     "benjamini_hochberg",
     "check_uniformity",
@@ -48,6 +50,7 @@ __all__ = [
     "scan_thresholds",
     "tail_upper_bound",
     "unbinned_from_scores",
+    "weighted_conformal_selection",
     "weighted_from_histogram",
     "weighted_from_scores",
 ]
