@@ -15,6 +15,7 @@ from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
 from darkop_dist.conformal.calibration import Calibration, from_chunks, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
+from darkop_dist.conformal.look_elsewhere import LookElsewhere, look_elsewhere, up_crossings
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
@@ -28,6 +29,7 @@ __all__ = [
     "Calibration",
     "CalibrationCheck",
     "Excess",
+    "LookElsewhere",
     "ModelChoice",
     "MondrianCalibration",
     "Selection",
@@ -46,10 +48,12 @@ __all__ = [
     "from_chunks",
     "from_counts",
     "from_scores",
+    "look_elsewhere",
     "propose_edges",
     "scan_thresholds",
     "tail_upper_bound",
     "unbinned_from_scores",
+    "up_crossings",
     "weighted_conformal_selection",
     "weighted_from_histogram",
     "weighted_from_scores",
