@@ -15,6 +15,7 @@ from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
 from darkop_dist.conformal.calibration import Calibration, from_chunks, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
+from darkop_dist.conformal.fusion import Fusion, JointCalibration, calibrate_jointly, fix_fusion
 from darkop_dist.conformal.look_elsewhere import LookElsewhere, look_elsewhere, up_crossings
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
@@ -29,6 +30,8 @@ __all__ = [
     "Calibration",
     "CalibrationCheck",
     "Excess",
+    "Fusion",
+    "JointCalibration",
     "LookElsewhere",
     "ModelChoice",
     "MondrianCalibration",
@@ -40,11 +43,13 @@ __all__ = [
     "WeightedSelection",
     "argos",
     "benjamini_hochberg",
+    "calibrate_jointly",
     "check_uniformity",
     "choose_model",
     "clopper_pearson",
     "conditional_p_values",
     "excess",
+    "fix_fusion",
     "from_chunks",
     "from_counts",
     "from_scores",
