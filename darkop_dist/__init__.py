@@ -16,6 +16,7 @@ import importlib
 _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
     "DarkopExecutor": "darkop_dist.execution.runner",
+    "MultiModalAnomalyDetector": "darkop_dist.scoring.multimodal",
     "get_client": "darkop_dist.execution.sites",
     "list_opendata_datasets": "darkop_dist.stages.opendata",
     "load_opendata": "darkop_dist.stages.opendata",
@@ -27,6 +28,7 @@ _PLACES = {
 __all__ = [
     "ConformalDetector",
     "DarkopExecutor",
+    "MultiModalAnomalyDetector",
     "get_client",
     "list_opendata_datasets",
     "load_opendata",

@@ -30,8 +30,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> ak.Array:
 
 def test_names_are_there_and_no_others() -> None:
     assert set(dir(do)) == {
-        "ConformalDetector", "DarkopExecutor", "get_client", "list_opendata_datasets", "load_opendata", "run",
-        "run_processor", "visualize_event",
+        "ConformalDetector", "DarkopExecutor", "MultiModalAnomalyDetector", "get_client", "list_opendata_datasets",
+        "load_opendata", "run", "run_processor", "visualize_event",
     }  # fmt: skip
     assert all(callable(getattr(do, name)) for name in dir(do))
     with pytest.raises(AttributeError, match="has no attribute 'load_opendta'"):
@@ -66,6 +66,20 @@ def test_detector_finds_sorted_anomalies(events: ak.Array) -> None:
     assert detector.calibration.n == 300
     with pytest.raises(StatisticsError, match="at least 999 events"):
         do.ConformalDetector(operator="cylinder-fno-v1", background_data=events, alpha=0.001)
+
+
+def test_two_copies_of_an_operator_are_one(events: ak.Array) -> None:
+    """The strongest dependence there is: joint p-values rank events as those of the one operator, and stay valid."""
+    packaged = "cylinder-fno-v1"
+    both = do.MultiModalAnomalyDetector(
+        operators=[packaged, packaged], fusion_strategy="fisher", background_data=events[:300], alpha=0.01
+    )
+    scores = both.scores(events[300:])
+    assert np.array_equal(scores[0], scores[1])
+    joint, order = both.p_values(events[300:]), np.argsort(-scores[0], kind="stable")
+    assert np.all(np.diff(joint[order]) >= 0)
+    # 100 tested and 240 calibrating events: four standard deviations of both samples
+    assert np.mean(joint <= 0.5) < 0.5 + 4 * 0.5 * np.sqrt(1 / 100 + 1 / 240)
 
 
 def test_event_display_is_written(events: ak.Array, tmp_path: Path) -> None:

@@ -13,36 +13,53 @@ plot, and the file ``calibration.json``.
 
 from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
-from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
+from darkop_dist.conformal.calibration import Calibration, from_chunks, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
+from darkop_dist.conformal.fusion import Fusion, JointCalibration, calibrate_jointly, fix_fusion
+from darkop_dist.conformal.look_elsewhere import LookElsewhere, look_elsewhere, up_crossings
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
+from darkop_dist.conformal.unbinned import UnbinnedCalibration, propose_edges, unbinned_from_scores
 from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
+from darkop_dist.conformal.weighted_selection import WeightedSelection, weighted_conformal_selection
 
 __all__ = [
     "Argos",
     "Calibration",
     "CalibrationCheck",
     "Excess",
+    "Fusion",
+    "JointCalibration",
+    "LookElsewhere",
     "ModelChoice",
     "MondrianCalibration",
     "Selection",
     "TailBound",
     "ThresholdScan",
+    "UnbinnedCalibration",
     "WeightedCalibration",
+    "WeightedSelection",
     "argos",
     "benjamini_hochberg",
+    "calibrate_jointly",
     "check_uniformity",
     "choose_model",
     "clopper_pearson",
     "conditional_p_values",
     "excess",
+    "fix_fusion",
+    "from_chunks",
     "from_counts",
     "from_scores",
+    "look_elsewhere",
+    "propose_edges",
     "scan_thresholds",
     "tail_upper_bound",
+    "unbinned_from_scores",
+    "up_crossings",
+    "weighted_conformal_selection",
     "weighted_from_histogram",
     "weighted_from_scores",
 ]

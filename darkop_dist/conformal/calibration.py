@@ -12,7 +12,8 @@ Assumptions:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.errors import InputFileError, InputValueError, StatisticsError
+from darkop_dist.conformal.binning import count_scores, look_up
+from darkop_dist.errors import InputFileError, StatisticsError
 from darkop_dist.runs import read_json, write_json
 
 SCHEMA = "darkop.calibration/1"
@@ -84,7 +86,7 @@ class Calibration:
         Raises:
             InputValueError: a score is NaN.
         """
-        return np.asarray(self.bin_p_values[bins_of(scores, self.edges, "scores under test")], dtype=np.float64)
+        return look_up(self.bin_p_values, scores, self.edges, "scores under test")
 
     def p_values_of_counts(self, counts: npt.ArrayLike) -> Floats:
         """The p-value of each bin of a histogram of scores, for plots: repeat it by the bin's counts.
@@ -115,15 +117,7 @@ class Calibration:
         Raises:
             StatisticsError: alpha lies below the floor 1/(n + 1), or is no probability.
         """
-        if not (math.isfinite(alpha) and 0.0 < alpha <= 1.0):
-            raise StatisticsError(f"alpha = {alpha} is not a probability between 0 and 1; choose for example 1e-3")
-        exact = Fraction(repr(float(alpha)))
-        if exact * (self.n + 1) < 1:
-            needed = math.ceil(1 / exact) - 1
-            raise StatisticsError(
-                f"alpha = {alpha:g} lies below {self.floor:.4g}, the smallest p-value that the n = {self.n} "
-                f"calibration events of {self.source} can give; calibrate with at least {needed} events or raise alpha"
-            )
+        require_alpha(alpha, self.n, self.source)
 
     def __add__(self, other: Calibration) -> Calibration:
         """The calibration of both samples together.
@@ -133,18 +127,18 @@ class Calibration:
         """
         if not isinstance(other, Calibration):
             return NotImplemented
-        if self.fingerprint != other.fingerprint:
-            raise StatisticsError(
-                f"calibrations of different models cannot be added: {self.source} has fingerprint "
-                f"{self.fingerprint!r} and {other.source} {other.fingerprint!r}; score both with one checkpoint"
-            )
-        if not np.array_equal(self.edges, other.edges):
+        require_one_fingerprint(self.fingerprint, other.fingerprint, (self.source, other.source))
+        if self.edges is not other.edges and not np.array_equal(self.edges, other.edges):
             raise StatisticsError(
                 f"calibrations with different bins cannot be added: {self.source} and {other.source}; "
                 "fill both with the score axis of the checkpoint"
             )
-        sources = dict.fromkeys([*self.source.split(" + "), *other.source.split(" + ")])
-        return Calibration(self.edges, self.counts + other.counts, " + ".join(sources), self.fingerprint)
+        # Both were checked, and their sum needs no check: that would take longer than the sum.
+        merged, counts = copy(self), self.counts + other.counts
+        counts.setflags(write=False)
+        object.__setattr__(merged, "counts", counts)
+        object.__setattr__(merged, "source", joined_source(self.source, other.source))
+        return merged
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Calibration):
@@ -218,8 +212,32 @@ def from_scores(scores: npt.ArrayLike, *, edges: Sequence[float], source: str, f
         StatisticsError: the edges do not increase.
     """
     checked = _checked_edges(edges)
-    counts = np.bincount(bins_of(scores, checked, source).ravel(), minlength=len(checked) + 1)
-    return Calibration(checked, counts.astype(np.int64), source, fingerprint)
+    return Calibration(checked, count_scores(scores, checked, source), source, fingerprint)
+
+
+def from_chunks(
+    chunks: Iterable[npt.ArrayLike], *, edges: Sequence[float], source: str, fingerprint: str
+) -> Calibration:
+    """Calibrate with scores that come in pieces and are not kept: memory holds one piece and the bins.
+
+    Args:
+        chunks: scores of shape (events,) each, such as a generator that reads files.
+        edges: increasing bin edges, fixed on other events.
+        source: which events these are.
+        fingerprint: the scorer's fingerprint.
+
+    Returns:
+        What `from_scores` gives for all of them at once.
+
+    Raises:
+        InputValueError: a score is NaN; the chunk is named, counted from 0.
+        StatisticsError: the edges do not increase.
+    """
+    checked = _checked_edges(edges)
+    counts = np.zeros(len(checked) + 1, dtype=np.int64)
+    for number, chunk in enumerate(chunks):
+        counts += count_scores(chunk, checked, f"{source}, chunk {number}")
+    return Calibration(checked, counts, source, fingerprint)
 
 
 def from_counts(counts: npt.ArrayLike, edges: Sequence[float], source: str, fingerprint: str) -> Calibration:
@@ -237,24 +255,44 @@ def from_counts(counts: npt.ArrayLike, edges: Sequence[float], source: str, fing
     return Calibration(np.asarray(edges, dtype=np.float64), np.asarray(counts), source, fingerprint)
 
 
-def bins_of(scores: npt.ArrayLike, edges: Floats, source: str) -> npt.NDArray[np.int64]:
-    """The bin of each score, in the shape of the scores: 0 for underflow, then the bins, then overflow.
+def require_alpha(alpha: float, n: int, source: str) -> None:
+    """Refuse a significance level that n calibration events cannot reach.
 
     Args:
-        scores: any shape.
-        edges: increasing bin edges; a bin holds its lower one.
-        source: which scores these are, for the error.
+        alpha: the level at which p-values are to be cut, 0 < alpha <= 1.
+        n: number of calibration events.
+        source: which events calibrate, for the error.
 
     Raises:
-        InputValueError: a score is NaN.
+        StatisticsError: alpha lies below the floor 1/(n + 1), or is no probability.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    missing = int(np.isnan(values).sum())
-    if missing:
-        raise InputValueError(
-            source, f"{missing} of {values.size} scores are NaN", "Look for NaN in the model's inputs of these events."
+    if not (math.isfinite(alpha) and 0.0 < alpha <= 1.0):
+        raise StatisticsError(f"alpha = {alpha} is not a probability between 0 and 1; choose for example 1e-3")
+    exact = Fraction(repr(float(alpha)))
+    if exact * (n + 1) < 1:
+        needed = math.ceil(1 / exact) - 1
+        raise StatisticsError(
+            f"alpha = {alpha:g} lies below {1 / (n + 1):.4g}, the smallest p-value that the n = {n} "
+            f"calibration events of {source} can give; calibrate with at least {needed} events or raise alpha"
         )
-    return np.asarray(np.searchsorted(edges, values, side="right"), dtype=np.int64)
+
+
+def require_one_fingerprint(first: str, second: str, sources: tuple[str, str]) -> None:
+    """Refuse to add scores of different models.
+
+    Raises:
+        StatisticsError: the fingerprints differ.
+    """
+    if first != second:
+        raise StatisticsError(
+            f"calibrations of different models cannot be added: {sources[0]} has fingerprint {first!r} and "
+            f"{sources[1]} {second!r}; score both with one checkpoint"
+        )
+
+
+def joined_source(first: str, second: str) -> str:
+    """Both samples, each once, in order."""
+    return first if first == second else " + ".join(dict.fromkeys([*first.split(" + "), *second.split(" + ")]))
 
 
 def _checked_edges(edges: npt.ArrayLike) -> Floats:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.conformal.calibration import Calibration, Counts, Floats, bins_of, from_counts, from_scores
+from darkop_dist.conformal.binning import bins_of, look_up
+from darkop_dist.conformal.calibration import Calibration, Counts, Floats, from_counts, from_scores
 from darkop_dist.errors import StatisticsError
 
 EXACT = (
@@ -80,8 +81,7 @@ class WeightedCalibration:
         Raises:
             InputValueError: a score is NaN.
         """
-        place = bins_of(scores, self.calibration.edges, "scores under test")
-        return np.asarray(self.bin_p_values[place], dtype=np.float64)
+        return look_up(self.bin_p_values, scores, self.calibration.edges, "scores under test")
 
     def require_alpha(self, alpha: float) -> None:
         """Refuse a level below the floor.

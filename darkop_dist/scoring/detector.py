@@ -17,6 +17,7 @@ from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 
 EVENTS_PER_BLOCK = 8192
+NO_SCORES = np.empty(0, dtype=np.float32)
 
 
 class Anomaly(NamedTuple):
@@ -56,12 +57,12 @@ class ConformalDetector:
         self._scorer = resolve(operator) if isinstance(operator, str | Path) else operator
         self._alpha = alpha
         samples = [background_data] if isinstance(background_data, ak.Array) else list(background_data)
-        scores = [self.scores(sample) for sample in samples]
-        events = sum(map(len, scores))
+        scores = np.concatenate([NO_SCORES, *(self.scores(sample) for sample in samples)])
+        events = len(scores)
         if events == 0:
             raise InputValueError("background_data", "there are no events", "Give background events to calibrate with")
         self._calibration = from_scores(
-            np.concatenate(scores),
+            scores,
             edges=self._scorer.score_axis.edges,
             source=f"background_data ({events} events)",
             fingerprint=self._scorer.fingerprint,
@@ -75,9 +76,7 @@ class ConformalDetector:
 
     def scores(self, events: ak.Array) -> npt.NDArray[np.float32]:
         """Anomaly scores, shape (events,)."""
-        blocks = [events[start : start + EVENTS_PER_BLOCK] for start in range(0, len(events), EVENTS_PER_BLOCK)]
-        empty = np.empty(0, dtype=np.float32)
-        return np.concatenate([empty, *(score_events(self._scorer, block) for block in blocks)])
+        return score_in_blocks(self._scorer, events)
 
     def p_values(self, events: ak.Array) -> npt.NDArray[np.float64]:
         """Conformal p-values, shape (events,), each at least 1/(n + 1)."""
@@ -85,6 +84,16 @@ class ConformalDetector:
 
     def find_anomalies(self, events: ak.Array) -> list[Anomaly]:
         """The events with p-value <= alpha, smallest first, equal ones in the order of the events."""
-        p_values = self.p_values(events)
-        order = np.argsort(p_values, kind="stable")
-        return [Anomaly(int(index), float(p_values[index])) for index in order if p_values[index] <= self._alpha]
+        return anomalies_up_to(self._alpha, self.p_values(events))
+
+
+def score_in_blocks(scorer: Scorer, events: ak.Array) -> npt.NDArray[np.float32]:
+    """Anomaly scores of any number of events, shape (events,), with the memory of a block."""
+    blocks = [events[start : start + EVENTS_PER_BLOCK] for start in range(0, len(events), EVENTS_PER_BLOCK)]
+    return np.concatenate([NO_SCORES, *(score_events(scorer, block) for block in blocks)])
+
+
+def anomalies_up_to(alpha: float, p_values: npt.NDArray[np.float64]) -> list[Anomaly]:
+    """The events with p-value <= alpha, smallest first, equal ones in the order of the events."""
+    order = np.argsort(p_values, kind="stable")
+    return [Anomaly(int(index), float(p_values[index])) for index in order if p_values[index] <= alpha]
