@@ -42,7 +42,7 @@ class ConformalBackground:
 
     calibration: Calibration
     edges: tuple[float, ...]
-    name: str = "background"
+    name: str = "conformal_background"
 
     def applied(self, draft: Draft) -> Draft:
         """The draft with this as the only background; simulated backgrounds stand for data where there are none.

@@ -24,6 +24,7 @@ from darkop_dist.report.style import (
 
 Floats = npt.NDArray[np.float64]
 WIDEST_LEGEND = 40  # characters of two columns side by side
+WIDE = 100.0  # p-values: bins from zero whose first is narrower than this share of the axis would not be seen
 BAND = {"facecolor": "none", "edgecolor": "#444444", "hatch": "////", "linewidth": 0.0}
 
 
@@ -46,7 +47,8 @@ def stack_figure(
 
     Args:
         bins: the yields.
-        samples: labels, order, roles and colours; samples without a yield are left out.
+        samples: labels, order, roles and colours; samples without a yield are left out, yields without a sample are
+            backgrounds.
         context: experiment, luminosity and energy.
         title: such as ``pre-fit``, written with the region's name.
         log: logarithmic axis; by default if the yields span more than a factor 50.
@@ -72,6 +74,8 @@ def stack_figure(
         _scale_counts(main, bins, background, divisor, log=log)
         main.set_ylabel(_count_label(bins.label, widths))
         main.set_xlim(edges[0], edges[-1])
+        if edges[0] == 0.0 and edges[-1] > WIDE * edges[1]:
+            main.set_xscale("symlog", linthresh=edges[1])
         _legend(main, drawable(f"{bins.region}, {title}" if title else bins.region))
         experiment_label(main, context)
         lowest = main
@@ -98,9 +102,12 @@ def _count_label(label: str, widths: Floats) -> str:
 
 
 def _draw_stack(axes: Any, bins: StackedBins, samples: Sequence[SamplePlot], edges: Floats, divisor: Floats) -> Floats:
-    colours = sample_colours(samples, COLOURS, SIGNAL_COLOURS)
+    known = {sample.name for sample in samples}
+    # a fit may have backgrounds that no dataset stands for, such as ABCD's
+    others = [SamplePlot(name, name.replace("_", " "), ()) for name in bins.yields if name not in known]
+    colours = sample_colours([*samples, *others], COLOURS, SIGNAL_COLOURS)
     total = np.zeros(len(edges) - 1)
-    for sample in samples:
+    for sample in (*samples, *others):
         if sample.name not in bins.yields or sample.role == "data":
             continue
         values = np.asarray(bins.yields[sample.name], dtype=np.float64)

@@ -100,7 +100,9 @@ def test_the_background_of_each_bin_and_its_constraint(expectation: Callable) ->
     assert any("shared out by 999 calibration events of control region" in note for note in workspace.notes)
     assert any(note.endswith("; the simulated qcd take no part") for note in workspace.notes)
     assert not any("dropped" in note for note in workspace.notes)
-    shifted = expectation(workspace, {"background_shares_signal": [1.2, 1.0, 0.9, 1.0], "background_total": 1.1})
+    shifted = expectation(
+        workspace, {"conformal_background_shares_signal": [1.2, 1.0, 0.9, 1.0], "conformal_background_total": 1.1}
+    )
     assert shifted["signal"] == pytest.approx([66, 110, 445.5, 4840])
 
 

@@ -98,3 +98,20 @@ def test_no_error_bar_reaches_the_legend() -> None:
     bins = StackedBins("SR", "x", [0, 1, 2], {"top": [3.0, 2.0]}, [0.3, 0.2], data=[5.0, 9.0])
     main, _ = stack_figure(bins, SAMPLES, CMS, log=False).axes
     assert 9.0 + garwood_errors([9.0])[1][0] < 0.8 * main.get_ylim()[1]
+
+
+def test_a_background_without_datasets_is_drawn() -> None:
+    """Such as ABCD's: it stands for data, so no sample of the run has its name."""
+    bins = StackedBins("SR", "x", [0, 1, 2], {"top": [3.0, 2.0], "from_abcd": [1.0, 2.0]}, [0.3, 0.2], data=[4.0, 4.0])
+    main, ratio = stack_figure(bins, SAMPLES, CMS).axes
+    assert "from abcd" in [text.get_text() for text in main.get_legend().get_texts()]
+    np.testing.assert_allclose(ratio.lines[1].get_ydata(), [1.0, 1.0])
+    assert main.get_xscale() == "linear"
+
+
+def test_bins_of_p_values_are_wide_enough_to_see() -> None:
+    bins = StackedBins("SR", "conformal p-value", [0, 0.001, 0.1, 1], {"background": [1.0, 9.0, 90.0]}, [0.3, 0.2, 0.1])
+    (main,) = stack_figure(bins, SAMPLES, CMS).axes
+    assert main.get_xscale() == "symlog"
+    left, right = main.transData.transform([(0.0, 1.0), (0.001, 1.0)])[:, 0]
+    assert right - left > 0.1 * main.get_window_extent().width

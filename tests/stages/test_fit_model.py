@@ -56,7 +56,7 @@ def test_a_run_ends_with_limits_from_p_values(run: RunDirectory) -> None:
     assert np.cumsum(observed)[:-1].tolist() == [found.observed for found in beyond]
     assert sum(observed) == 800
     background, signal = workspace.spec["channels"][0]["samples"]
-    assert background["name"] == "background"
+    assert background["name"] == "conformal_background"
     reached = [calibration.bin_p_values[calibration.bin_p_values <= alpha].max() for alpha in (0.003, 0.01, 0.1)]
     expected = np.cumsum(background["data"])[:-1]
     assert expected == pytest.approx(800 * np.array(reached))
