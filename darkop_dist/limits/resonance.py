@@ -13,13 +13,14 @@ Assumptions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from darkop_dist.conformal.look_elsewhere import LookElsewhere, look_elsewhere
 from darkop_dist.errors import FitError, InputValueError, StatisticsError
 from darkop_dist.limits.fit import GoodnessOfFit, goodness_of
 from darkop_dist.limits.likelihood import Data, Likelihood, Minimum
@@ -28,6 +29,7 @@ from darkop_dist.limits.profile import Profile
 
 NODES = 8  # of Gauss and Legendre's rule in each bin
 FEWEST, MOST = 3, 5  # parameters of the function
+LEVEL = 0.5  # of q, at which crossings are counted
 HIGHEST = 1e3  # bound of the parameters of the orthogonal basis
 
 
@@ -110,6 +112,28 @@ class MassPoint:
     events: float
     z_local: float
     p_local: float
+
+
+@dataclass(frozen=True)
+class ResonanceScan:
+    """The local excesses over all masses and the global significance of the largest.
+
+    Attributes:
+        points: one for each mass that could be fitted.
+        best: the one with the largest excess.
+        elsewhere: its global p-value by Gross and Vitells (asymptotic); None if nothing rises above 0.7 standard
+            deviations, where the global p-value is near 1.
+        toys: background-only pseudo-experiments that were scanned.
+        p_toys: share of them with an excess as large anywhere, (1 + reached)/(1 + toys); None without toys.
+        problems: masses and toys that were left out, and why.
+    """
+
+    points: tuple[MassPoint, ...]
+    best: MassPoint
+    elsewhere: LookElsewhere | None
+    toys: int
+    p_toys: float | None
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,28 +248,49 @@ def peak(edges: Floats, mass: float, width: float) -> Floats:
     return np.asarray(np.diff(special.ndtr((np.asarray(edges) - mass) / width)), dtype=np.float64)
 
 
-def scan_masses(search: ResonanceSearch, masses: Sequence[float]) -> tuple[tuple[MassPoint, ...], Mapping[float, str]]:
-    """The local excesses over several masses, and why a mass was left out.
+def scan_masses(search: ResonanceSearch, masses: Sequence[float], *, toys: int = 0, seed: int = 1) -> ResonanceScan:
+    """The local excesses over several masses, and the global significance of the largest.
 
     Args:
         search: the fitted background.
-        masses: increasing.
-
-    Returns:
-        the points that could be fitted, and the reasons of the others by mass.
+        masses: increasing, at least 3, and so close that no excess falls between them.
+        toys: background-only pseudo-experiments that count the crossings of Gross and Vitells and the maxima
+            themselves; 0 counts the crossings of the scan itself.
+        seed: of the toys.
 
     Raises:
-        FitError: no mass could be fitted.
+        FitError: fewer than 3 masses could be fitted.
+        StatisticsError: a mass lies outside the spectrum, or they do not increase.
     """
-    points, problems = [], {}
+    points, problems = [], []
     for mass in masses:
         try:
             points.append(search.point(float(mass)))
         except FitError as error:
-            problems[float(mass)] = str(error)
-    if not points:
-        raise FitError(f"no mass could be fitted: {next(iter(problems.values()), 'none was given')}")
-    return tuple(points), problems
+            problems.append(f"the mass {mass:g} is left out: {error}")
+    if len(points) < 3:
+        raise FitError(f"{len(points)} of {len(masses)} masses could be fitted. {' '.join(problems)}")
+    grid, local = [point.mass for point in points], np.array([point.z_local for point in points])
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for number in range(toys):
+        try:
+            drawn.append([point.z_local for point in search.toy(grid, rng)])
+        except FitError as error:
+            problems.append(f"toy {number} is left out: {error}")
+    maxima = np.max(drawn, axis=1) if drawn else np.zeros(0)
+    reached = int(np.sum(maxima >= local.max()))
+    elsewhere = None
+    if local.max() ** 2 > LEVEL:
+        elsewhere = look_elsewhere(grid, local, level=LEVEL, toys=np.array(drawn) if len(drawn) > 1 else None)
+    return ResonanceScan(
+        points=tuple(points),
+        best=points[int(np.argmax(local))],
+        elsewhere=elsewhere,
+        toys=len(drawn),
+        p_toys=(1 + reached) / (1 + len(drawn)) if drawn else None,
+        problems=tuple(problems),
+    )
 
 
 def _smooth_model(spectrum: Spectrum, shapes: int) -> SmoothModel:

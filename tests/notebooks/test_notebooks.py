@@ -6,10 +6,16 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "nothing_lost.ipynb", "p_values.ipynb"]
+NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "limits.ipynb", "nothing_lost.ipynb", "p_values.ipynb"]
 TOLD = {
     "events_on_demand.ipynb": ("asked 0.3", "vertices are seen", "20 were expected"),
     "first_search.ipynb": ("floor 1/(n+1)",),
+    "limits.ipynb": (
+        "CLs at mu = 1: 0.0525, expected 0.0645",
+        "same likelihood as pyhf: True",
+        "from 18 batches",
+        "problems: ()",
+    ),
     "nothing_lost.ipynb": (
         "20000 of 20000 events",
         "retried 2.root",

@@ -38,7 +38,7 @@ def run(write_search: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
 def changed(run: RunDirectory, **limits: object) -> RunContext:
     body = json.loads(run.document.read_text())
-    (body["document"] if "document" in body else body)["limits"] |= limits
+    body.get("document", body)["limits"] |= limits
     run.document.write_text(json.dumps(body))
     return load_context(run)
 
