@@ -15,6 +15,7 @@ from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
 from darkop_dist.conformal.calibration import Calibration, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
+from darkop_dist.conformal.drift import CALIBRATION, Drift, Exchangeability, Group, exchangeability
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
@@ -22,10 +23,14 @@ from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
 
 __all__ = [
+    "CALIBRATION",
     "Argos",
     "Calibration",
     "CalibrationCheck",
+    "Drift",
     "Excess",
+    "Exchangeability",
+    "Group",
     "ModelChoice",
     "MondrianCalibration",
     "Selection",
@@ -39,6 +44,7 @@ __all__ = [
     "clopper_pearson",
     "conditional_p_values",
     "excess",
+    "exchangeability",
     "from_counts",
     "from_scores",
     "scan_thresholds",
