@@ -6,6 +6,8 @@ ledger.json          every chunk once, closure per dataset
 histograms.json      all histograms in the Unified Histogram Interchange format
 cutflow.json         events and weights after each step of the selection
 candidates.parquet   the highest scores with their event numbers and p-values
+score-groups.parquet events by file and by run in coarse bins of the score
+drift.json           whether files and runs score like what calibrates, and like each other
 displays.json        the objects of the top candidates
 calibration.json     counts per score bin and the check of the p-values
 workspace.json       HistFactory workspace in pyhf's JSON
@@ -69,6 +71,8 @@ class RunDirectory:
     histograms = property(lambda self: self.path / "histograms.json")
     cutflow = property(lambda self: self.path / "cutflow.json")
     candidates = property(lambda self: self.path / "candidates.parquet")
+    groups = property(lambda self: self.path / "score-groups.parquet")
+    drift = property(lambda self: self.path / "drift.json")
     displays = property(lambda self: self.path / "displays.json")
     calibration = property(lambda self: self.path / "calibration.json")
     workspace = property(lambda self: self.path / "workspace.json")

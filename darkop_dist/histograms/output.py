@@ -14,9 +14,11 @@ from darkop_dist.errors import InputValueError
 from darkop_dist.histograms.booking import BinSums, Observable, book_counts, filled
 from darkop_dist.histograms.candidates import Candidates, empty_candidates
 from darkop_dist.histograms.filling import add_events
+from darkop_dist.histograms.groups import ScoreGroups, groups_of, no_groups
 
 Output = dict[str, Any]
-"""A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``cutflow``, ``notes`` and ``candidates``."""
+"""A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``score_groups``, ``cutflow``, ``notes`` and
+``candidates``."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class OutputBuilder:
     _cutflow: dict[str, dict[str, npt.NDArray[np.float64]]] = field(init=False, default_factory=dict)
     _notes: dict[str, int] = field(init=False, default_factory=dict)
     _candidates: Candidates = field(init=False)
+    _groups: ScoreGroups = field(init=False, default_factory=no_groups)
 
     def __post_init__(self) -> None:
         """Book the histograms."""
@@ -120,6 +123,16 @@ class OutputBuilder:
             raise ValueError("scores are counted only with an operator")
         self._counts.fill(self.dataset, region, split, scores)
 
+    def group_scores(
+        self, region: str, split: str, file: str, runs: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+    ) -> None:
+        """Count scores of one region and split by file and by run; runs and scores of shape (events,)."""
+        edges = self._edges["score"]
+        places = np.searchsorted(edges, scores.astype(np.float64), side="right")
+        self._groups += groups_of(
+            dataset=self.dataset, region=region, split=split, file=file, runs=runs, places=places, bins=len(edges) + 1
+        )
+
     def cut(self, region: str | Sequence[str], step: str, weights: npt.NDArray[np.float64]) -> None:
         """Record the events that are left after a step of the selection.
 
@@ -147,6 +160,7 @@ class OutputBuilder:
                 name: filled(observable, self.dataset, self._slices[name]) for name, observable in self._booked.items()
             },
             "score_counts": self._counts,
+            "score_groups": self._groups if self.score_edges else None,
             "cutflow": {self.dataset: self._cutflow},
             "notes": {self.dataset: self._notes},
             "candidates": self._candidates,

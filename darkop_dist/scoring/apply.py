@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from darkop_dist.events.phases import SCORE, phase
 from darkop_dist.events.representations import represent
-from darkop_dist.events.split import SPLITS
+from darkop_dist.events.split import SPLITS, TRAIN
 from darkop_dist.events.weights import Numbers
 from darkop_dist.histograms.booking import NOMINAL, Observable
 from darkop_dist.histograms.candidates import candidates_of
@@ -57,7 +57,7 @@ def output_builder(
 
 
 def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
-    """Fill the score histogram, the integer counts per split and the candidates of one region.
+    """Fill the score histogram, the integer counts per split, file and run, and the candidates of one region.
 
     Args:
         builder: what the chunk fills.
@@ -72,6 +72,8 @@ def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float
         chosen = scored.parts == part
         if chosen.any():
             builder.count_scores(scored.region, split, scores[chosen])
+            if part != TRAIN:
+                builder.group_scores(scored.region, split, label, scored.numbers["run"][chosen], scores[chosen])
     builder.keep(
         candidates_of(
             dataset=builder.dataset,

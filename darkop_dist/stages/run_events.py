@@ -15,7 +15,7 @@ from darkop_dist.execution.execute import cluster_of, look_on
 from darkop_dist.execution.plan import Look, look_here
 from darkop_dist.execution.timeline import RunClock
 from darkop_dist.execution.who import worker_name
-from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
+from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_groups, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.stages.search import Search
@@ -92,6 +92,8 @@ def run_events(
     save_histograms(run.histograms, histograms)
     write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
     save_candidates(run.candidates, output["candidates"].table)
+    if output.get("score_groups") is not None:
+        save_groups(run.groups, output["score_groups"])
     return EventsResult(result.ledger, load_histograms(run.histograms))
 
 
