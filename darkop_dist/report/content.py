@@ -12,7 +12,7 @@ import numpy.typing as npt
 from darkop_dist.events.view import EventView
 
 if TYPE_CHECKING:
-    from darkop_dist.conformal import Excess, ThresholdScan
+    from darkop_dist.conformal import Drift, Excess, ThresholdScan
     from darkop_dist.execution.timeline import Timeline
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -364,6 +364,7 @@ class PageInput:
         observables: histograms drawn as data over simulation.
         scores: ``hist.Hist`` of scores: axes dataset, region, ``variation`` or ``split``, score.
         calibration: the check of the p-values.
+        drift: tests of runs and of files.
         limits: one per signal.
         fit: the fit to the data.
         candidates: the most anomalous events, most anomalous first.
@@ -383,6 +384,7 @@ class PageInput:
     observables: tuple[ObservablePlot, ...] = ()
     scores: Any = None
     calibration: CalibrationCheck | None = None
+    drift: tuple[Drift, ...] = ()
     limits: tuple[SignalLimit, ...] = ()
     fit: FitSummary | None = None
     candidates: tuple[Candidate, ...] = ()

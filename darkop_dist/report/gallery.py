@@ -15,6 +15,7 @@ from darkop_dist.report.calibration import calibration_figure
 from darkop_dist.report.content import FitSummary, PageInput, PassOverEvents, StackedBins
 from darkop_dist.report.digits import number, plain
 from darkop_dist.report.display import display_figure
+from darkop_dist.report.drift import drift_figure
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
@@ -30,8 +31,8 @@ class Picture:
     """One picture of the page.
 
     Attributes:
-        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``limits``, ``scans``, ``pulls``, ``fit``,
-            ``timeline`` or ``display-<row>``.
+        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``drift``, ``limits``, ``scans``, ``pulls``,
+            ``fit``, ``timeline`` or ``display-<row>``.
         name: file name without suffix.
         caption: what it shows.
         wide: takes the full width of the page.
@@ -91,6 +92,14 @@ def _planned(page: PageInput) -> Iterator[_Planned]:
             f"p-value is below the floor {number(check.floor)}. The points share their events and are correlated."
         )
         yield _Planned(Picture("calibration", "calibration", caption), partial(calibration_figure, check, page.context))
+    for drift in page.drift:
+        caption = (
+            f"Mean rank of the scores of each {drift.by}; below the line a {drift.by} scores higher than all together. "
+            "Errors and band: one standard deviation if all are exchangeable."
+        )
+        yield _Planned(
+            Picture("drift", f"drift-{drift.by}", caption, wide=True), partial(drift_figure, drift, page.context)
+        )
     for row, candidate in enumerate(page.candidates):
         view = candidate.view
         if view is not None:

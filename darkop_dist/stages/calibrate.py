@@ -20,6 +20,7 @@ from darkop_dist.execution.plan import file_labels
 from darkop_dist.histograms import load_candidates, save_candidates
 from darkop_dist.runs import write_json
 from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.drift import write_drift
 
 SCHEMA = "darkop.calibration/1"
 DISPLAYS_SCHEMA = "darkop.displays/1"
@@ -85,6 +86,7 @@ def calibrate_run(context: RunContext) -> CalibrationResult | None:
         },
     )
     _give_p_values(context, calibration)
+    write_drift(context, calibrating, names, region)
     return result
 
 

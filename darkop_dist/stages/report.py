@@ -23,9 +23,10 @@ from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
-from darkop_dist.stages.context import RunContext, training_losses
-from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT, fit_samples
-from darkop_dist.stages.run_events import data_fraction
+from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.drift import load_drift
+from darkop_dist.stages.limits import fit_samples
+from darkop_dist.stages.warnings import page_warnings
 
 WITHOUT_ITS_CUT = "signal without its cut"
 
@@ -48,13 +49,14 @@ def write_report(context: RunContext) -> Path:
         subtitle=context.document.description,
         facts=_facts(context),
         headline=tuple(_headline(context, limits, calibration)),
-        warnings=tuple(_warnings(context, results)),
+        warnings=tuple(page_warnings(context, results)),
         context=_plot_context(context),
         samples=_samples(context),
         cutflows=tuple(_cutflows(context)),
         observables=tuple(_observables(context)),
         scores=context.histograms.histograms.get("score"),
         calibration=calibration,
+        drift=load_drift(context),
         limits=limits,
         fit=_fit(context, results[0]) if results else None,
         candidates=tuple(_candidates(context)),
@@ -109,73 +111,6 @@ def _excess_sentence(found: Excess, region: str) -> str:
         f"{found.alpha:g}; of background like the calibration events, {found.expected:.3g} or fewer would on average, "
         f"and as many or more with probability {number(found.p_value)}."
     )
-
-
-def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterator[str]:
-    if results and results[0].observed == "asimov":
-        yield "There are no collision data in this search: the observation is the background expectation (Asimov)."
-    for result in results[:1]:
-        yield from _fit_warnings(result)
-    fraction = data_fraction(context.records, context.ledger)
-    if fraction < 1.0:
-        yield (
-            f"Of the collision data {fraction:.2%} were processed: the luminosity is scaled by that, as if the lost "
-            "entries were a fair sample."
-        )
-    for closure in context.ledger.closure():
-        if not closure.closed:
-            yield f"{closure.dataset}: lost {closure.loss}."
-        if closure.files_without_weight:
-            yield (
-                f"{closure.dataset}: {closure.files_without_weight} of {closure.files} files hold no selected event "
-                "and do not say how many events were generated for them. The sum of weights is too small without "
-                "them, and the yield too large."
-            )
-    for sentence in training_losses(context):
-        yield f"{sentence[0].upper()}{sentence[1:]}."
-    yield from _normalisation_warnings(context)
-    for dataset, notes in context.notes.items():
-        for text, events in notes.items():
-            yield f"{dataset}: {text} ({events} events)."
-    for note in dict.fromkeys(note for result in results for note in result.notes):
-        signals = [result.signal for result in results if note in result.notes]
-        yield f"Model{'' if len(signals) == len(results) else ' of ' + ', '.join(signals)}: {note}."
-
-
-def _normalisation_warnings(context: RunContext) -> Iterator[str]:
-    region = context.regions[0]
-    for record in context.records:
-        steps = context.cutflow.get(record.name, {}).get(region, [])
-        if record.kind == "data" or not steps:
-            continue
-        if record.xsec_pb is None or context.lumi_ifb is None:
-            yield f"{record.name} is not normalised (no cross section or luminosity): its events have raw weights."
-        elif steps[-1][1] == 0 and context.role(record) == "background" and steps[0][1]:
-            one = context.scales[record.name] * steps[0][2] / steps[0][1]
-            yield (
-                f"{record.name}: none of {steps[0][1]} events is selected in region {region}. One would stand for "
-                f"{number(one)}, so up to {number(3 * one)} events (95% CL) may be missing from the background."
-            )
-
-
-def _fit_warnings(result: SignalResult) -> Iterator[str]:
-    fitted = result.background_fit
-    if fitted is None or result.observed == "asimov":
-        return
-    observed = sum(sum(region.observed) for region in fitted.prefit)
-    expected = sum(sum(region.total) for region in fitted.prefit)
-    quality = fitted.goodness.p_value
-    if quality is not None and quality < POOR_FIT:
-        side = "below" if observed < expected else "above"
-        yield (
-            f"The background model does not describe the data: goodness of fit p = {quality:.2g}. Before the fit, "
-            f"{observed:.0f} events are observed where {expected:.0f} are expected: the data lie {side} the simulation "
-            f"by {abs(observed / expected - 1):.0%}. A limit from such a fit inherits the flaw."
-        )
-    large = [p for p in fitted.parameters if p.pull is not None and abs(p.pull) > LARGE_PULL]
-    if large:
-        pulls = ", ".join(f"{p.name} {p.pull:+.1f}" for p in large)
-        yield f"Pulled by more than {LARGE_PULL:g} standard deviations in the background-only fit: {pulls}."
 
 
 def _plot_context(context: RunContext) -> content.PlotContext:
