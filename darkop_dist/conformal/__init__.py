@@ -19,7 +19,7 @@ from darkop_dist.conformal.drift import CALIBRATION, Drift, Exchangeability, Gro
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
-from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
+from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity, check_weighted_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "argos",
     "benjamini_hochberg",
     "check_uniformity",
+    "check_weighted_uniformity",
     "choose_model",
     "clopper_pearson",
     "conditional_p_values",
