@@ -15,8 +15,9 @@ Files: histograms.json (UHI), candidates.parquet, score-groups.parquet.
 from darkop_dist.histograms.booking import NOMINAL, Edges, Observable, book, book_counts, slice_of
 from darkop_dist.histograms.candidates import Candidates, candidates_of, load_candidates, save_candidates
 from darkop_dist.histograms.groups import ScoreGroups, coarse_counts, load_groups, save_groups
-from darkop_dist.histograms.output import Output, OutputBuilder, merge_outputs
+from darkop_dist.histograms.output import Output, OutputBuilder, category_name, merge_outputs
 from darkop_dist.histograms.store import HistogramSet, load_histograms, save_histograms
+from darkop_dist.histograms.weight_sizes import largest_of, sizes_of
 
 __all__ = [
     "NOMINAL",
@@ -30,7 +31,9 @@ __all__ = [
     "book",
     "book_counts",
     "candidates_of",
+    "category_name",
     "coarse_counts",
+    "largest_of",
     "load_candidates",
     "load_groups",
     "load_histograms",
@@ -38,5 +41,6 @@ __all__ = [
     "save_candidates",
     "save_groups",
     "save_histograms",
+    "sizes_of",
     "slice_of",
 ]

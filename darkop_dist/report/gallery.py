@@ -84,14 +84,7 @@ def _planned(page: PageInput) -> Iterator[_Planned]:
         yield from _fit(page, page.fit)
     yield from _observables(page)
     yield from _scores(page)
-    if page.calibration is not None:
-        check = page.calibration
-        caption = (
-            "Fraction of held-out background events with p at most a, against a, with "
-            f"{100 * check.confidence:g}% Clopper-Pearson intervals. Calibrated with {number(check.n)} events; no "
-            f"p-value is below the floor {number(check.floor)}. The points share their events and are correlated."
-        )
-        yield _Planned(Picture("calibration", "calibration", caption), partial(calibration_figure, check, page.context))
+    yield from _calibrations(page)
     for drift in page.drift:
         caption = (
             f"Mean rank of the scores of each {drift.by}; below the line a {drift.by} scores higher than all together. "
@@ -160,6 +153,22 @@ def _observables(page: PageInput) -> Iterator[_Planned]:
                 ),
                 partial(stack_figure, bins, page.samples, page.context, threshold=plot.threshold, keeps=plot.keeps),
             )
+
+
+def _calibrations(page: PageInput) -> Iterator[_Planned]:
+    shown = {"": page.calibration, **page.categories}
+    for name, check in shown.items():
+        if check is None:
+            continue
+        weighted = " (of weights; the intervals are approximate)" if check.effective_size else ""
+        caption = (
+            f"{name + ': f' if name else 'F'}raction of held-out background events with p at most a, against a, with "
+            f"{100 * check.confidence:g}% Clopper-Pearson intervals{weighted}. Calibrated with {number(check.n)} "
+            f"events; no p-value is below the floor {number(check.floor)}. The points share their events and are "
+            "correlated."
+        )
+        picture = Picture("calibration", f"calibration-{_slug(name)}" if name else "calibration", caption)
+        yield _Planned(picture, partial(calibration_figure, check, page.context))
 
 
 def _scores(page: PageInput) -> Iterator[_Planned]:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import hist
-import numpy as np
-import numpy.typing as npt
 
-from darkop_dist.conformal import Calibration, Excess, excess, scan_thresholds
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.split import SPLITS
 from darkop_dist.events.view import EventView
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import FitResult, LimitsFile, RegionYields, SignalResult
 from darkop_dist.report import content, page
-from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
 from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.drift import load_drift
 from darkop_dist.stages.limits import fit_samples
+from darkop_dist.stages.shown_calibration import anomaly_sentences, shown_calibrations
 from darkop_dist.stages.warnings import page_warnings
 
 WITHOUT_ITS_CUT = "signal without its cut"
@@ -42,13 +38,14 @@ def write_report(context: RunContext) -> Path:
         OutputError: the page cannot be written.
     """
     results = LimitsFile.load(context.run.limits).results if context.run.limits.exists() else ()
-    calibration = _calibration(context)
+    calibrations = shown_calibrations(context)
+    calibration = calibrations.get(calibrate.ALL)
     limits = tuple(_limit(result) for result in results)
     content_of_page = content.PageInput(
         name=context.document.name,
         subtitle=context.document.description,
         facts=_facts(context),
-        headline=tuple(_headline(context, limits, calibration)),
+        headline=tuple(_headline(context, limits, calibrations)),
         warnings=tuple(page_warnings(context, results)),
         context=_plot_context(context),
         samples=_samples(context),
@@ -56,6 +53,7 @@ def write_report(context: RunContext) -> Path:
         observables=tuple(_observables(context)),
         scores=context.histograms.histograms.get("score"),
         calibration=calibration,
+        categories={} if calibration else calibrations,
         drift=load_drift(context),
         limits=limits,
         fit=_fit(context, results[0]) if results else None,
@@ -96,21 +94,12 @@ def _areas(context: RunContext) -> str:
 
 
 def _headline(
-    context: RunContext, limits: tuple[content.SignalLimit, ...], calibration: content.CalibrationCheck | None
+    context: RunContext, limits: tuple[content.SignalLimit, ...], calibrations: Mapping[str, content.CalibrationCheck]
 ) -> Iterator[str]:
     yield from (limit_sentence(limit) for limit in limits)
     if not limits:
         yield "No limit was asked for."
-    if calibration is not None and calibration.excess is not None:
-        yield _excess_sentence(calibration.excess, context.regions[0])
-
-
-def _excess_sentence(found: Excess, region: str) -> str:
-    return (
-        f"{found.observed} of {found.total} data events in region {region} have a conformal p-value of at most "
-        f"{found.alpha:g}; of background like the calibration events, {found.expected:.3g} or fewer would on average, "
-        f"and as many or more with probability {number(found.p_value)}."
-    )
+    yield from anomaly_sentences(calibrations, context.regions[0])
 
 
 def _plot_context(context: RunContext) -> content.PlotContext:
@@ -173,42 +162,6 @@ def _observables(context: RunContext) -> Iterator[content.ObservablePlot]:
 
 def _title(histogram: hist.Hist) -> str:
     return str(histogram.axes[-1].label).split(" [", maxsplit=1)[0]
-
-
-def _calibration(context: RunContext) -> content.CalibrationCheck | None:
-    if not context.run.calibration.exists():
-        return None
-    body: dict[str, Any] = read_json(context.run.calibration, calibrate.SCHEMA)
-    check = body["check"]
-    if check is None:
-        return None
-    calibration, alpha = Calibration.from_dict(body["calibration"]), body["alpha"]
-    counts = _data_counts(context)
-    return content.CalibrationCheck(
-        levels=check["levels"],
-        fraction=check["fraction"],
-        low=check["low"],
-        high=check["high"],
-        n=check["n_calibration"],
-        floor=body["floor"],
-        guarantee=body["guarantee"],
-        n_check=check["n_check"],
-        alpha=alpha,
-        confidence=check["confidence_level"],
-        data_p_values=None if counts is None else np.repeat(calibration.bin_p_values, counts),
-        excess=None if counts is None else excess(calibration, counts, alpha),
-        scan=None if counts is None or not counts.sum() else scan_thresholds(calibration, counts),
-    )
-
-
-def _data_counts(context: RunContext) -> npt.NDArray[np.int64] | None:
-    """Scores of all data in the first region, shape (bins + 2,)."""
-    counts = context.histograms.score_counts
-    if counts is None or not context.has_data:
-        return None
-    names = [record.name for record in context.records if record.kind == "data"]
-    region = context.regions[0]
-    return np.asarray(sum(calibrate.score_counts(counts, tuple(names), region, split) for split in SPLITS), np.int64)
 
 
 def _limit(result: SignalResult) -> content.SignalLimit:

@@ -88,7 +88,15 @@ def run_events(
     if output is None:
         result.ledger.require_closed()
         raise InputValueError(search.document.name, "no chunk gave a result", "Look at the ledger")
-    histograms = HistogramSet(output["histograms"], output["score_counts"], fingerprint, result.ledger.digest)
+    histograms = HistogramSet(
+        histograms=output["histograms"],
+        score_counts=output["score_counts"],
+        fingerprint=fingerprint,
+        ledger_digest=result.ledger.digest,
+        score_weights=output.get("score_weights"),
+        weight_sizes=output.get("weight_sizes", {}),
+        category_counts=output.get("category_counts"),
+    )
     save_histograms(run.histograms, histograms)
     write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
     save_candidates(run.candidates, output["candidates"].table)

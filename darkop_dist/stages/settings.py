@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from darkop_dist.config import Document
+from darkop_dist.config.anomaly import REGION, YEAR
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.split import SplitRule
 from darkop_dist.stages.search import Search, dataset_names
@@ -31,4 +33,12 @@ def search_settings(search: Search) -> SearchSettings[Any]:
         signal_region=document.signal_region,
         split=split_rule(search),
         candidates=document.report.candidates,
+        category=_column(document),
     )
+
+
+def _column(document: Document) -> str | None:
+    section = document.anomaly_detection
+    if section is None or section.category in (REGION, YEAR):
+        return None
+    return section.category

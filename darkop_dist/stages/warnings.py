@@ -10,6 +10,7 @@ from darkop_dist.stages.context import RunContext, training_losses
 from darkop_dist.stages.drift import DRIFTED, load_drift
 from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT
 from darkop_dist.stages.run_events import data_fraction
+from darkop_dist.stages.shown_calibration import shown_calibrations
 
 
 def page_warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterator[str]:
@@ -42,6 +43,8 @@ def page_warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Ite
         yield f"{sentence[0].upper()}{sentence[1:]}."
     yield from _normalisation_warnings(context)
     yield from _drift_warnings(context)
+    if any(not shown.exact for shown in shown_calibrations(context).values()):
+        yield "The p-values have no guarantee: some weights of the background are negative."
     for dataset, notes in context.notes.items():
         for text, events in notes.items():
             yield f"{dataset}: {text} ({events} events)."
