@@ -15,7 +15,8 @@ limits.json          fits, limits, significances
 provenance.json      versions, hashes, seeds, seconds per stage
 timeline.json        when the pass over the events began and ended, and what was merged when
 dask-report.html     Dask's own performance report, if the run used Dask
-checkpoint/          the operator, if the run trained one
+checkpoint/          the operator, if the run trained or chose one
+choice.json          the models that were tried, if the run chose one
 training.json        what that training depended on and what it lost
 chunks/              the results of the chunks, from which the run can be resumed
 report/index.html    the result page
@@ -81,6 +82,7 @@ class RunDirectory:
     timeline = property(lambda self: self.path / "timeline.json")
     performance = property(lambda self: self.path / "dask-report.html")
     checkpoint = property(lambda self: self.path / "checkpoint")
+    choice = property(lambda self: self.path / "choice.json")
     training = property(lambda self: self.path / "training.json")
     chunks = property(lambda self: self.path / "chunks")
     report = property(lambda self: self.path / "report")

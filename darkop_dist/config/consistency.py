@@ -118,8 +118,10 @@ def _check_operator(document: Document) -> Iterator[Finding]:
     operator = document.operator
     if operator is None:
         return
-    if (operator.checkpoint is None) == (operator.train is None):
-        yield Finding(("operator",), "must have exactly one of checkpoint and train")
+    if sum(given is not None for given in (operator.checkpoint, operator.train, operator.choose_from)) != 1:
+        yield Finding(("operator",), "must have exactly one of checkpoint, train and choose_from")
+    if operator.choose_from is not None:
+        yield from _check_choice(document, operator.choose_from)
     if operator.train is None:
         return
     train, path = operator.train, ("operator", "train")
@@ -131,6 +133,21 @@ def _check_operator(document: Document) -> Iterator[Finding]:
         if column not in train.columns:
             message = f"no such column in operator.train.columns: must be one of {', '.join(train.columns) or 'none'}"
             yield Finding((*path, "transforms", column), message, nearest_names(column, train.columns))
+
+
+def _check_choice(document: Document, models: tuple[str, ...]) -> Iterator[Finding]:
+    path, section = ("operator", "choose_from"), document.anomaly_detection
+    if len(models) == 1:
+        yield Finding(path, "one model is no choice: name it as checkpoint, or name several")
+    for index, name in enumerate(models):
+        if name in models[:index]:
+            yield Finding((*path, index), f"the model {name} is named twice: keep one")
+    if section is None or CONTROL_REGION in section.background:
+        yield Finding(path, "a choice compares data with datasets named in anomaly_detection.background")
+    if document.limits is not None and document.limits.observable == "score":
+        yield Finding(
+            ("limits", "observable"), "a fit of the score counts the events that chose its model: fit another"
+        )
 
 
 def _check_anomaly(document: Document) -> Iterator[Finding]:
@@ -148,6 +165,8 @@ def _check_background(document: Document, records: Sequence[DatasetRecord]) -> I
     section = document.anomaly_detection
     if section is None:
         return
+    if document.operator is not None and document.operator.choose_from and all(r.kind != "data" for r in records):
+        yield Finding(("operator", "choose_from"), "a choice without labels needs collision data")
     chosen = [r for r in records if not {r.name, r.sample_name}.isdisjoint(section.background)]
     if section.method == WEIGHTED and (CONTROL_REGION in section.background or any(r.kind == "data" for r in chosen)):
         message = "collision data have no weights: name simulated datasets as background, or take the method conformal"

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from darkop_dist.events.phases import SCORE, phase
 from darkop_dist.events.representations import represent
-from darkop_dist.events.split import SPLITS, TRAIN
+from darkop_dist.events.split import CALIBRATE, CHECK, SPLITS
 from darkop_dist.events.weights import Numbers
 from darkop_dist.histograms.booking import NOMINAL, Observable
 from darkop_dist.histograms.candidates import candidates_of
 from darkop_dist.histograms.output import OutputBuilder
 from darkop_dist.scoring.contract import Scorer
+
+GROUPED = (SPLITS[CALIBRATE], SPLITS[CHECK])
+"""Splits whose scores are counted by file and run."""
 
 
 def score_events(scorer: Scorer, events: ak.Array) -> npt.NDArray[np.float32]:
@@ -77,7 +80,7 @@ def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float
             builder.weigh_scores(scored.region, split, scores[chosen], scored.weights[chosen])
             for category, values in scored.categories.items():
                 builder.categorise_scores(scored.region, split, scores[chosen], category, values[chosen])
-            if part != TRAIN:
+            if split in GROUPED:
                 builder.group_scores(scored.region, split, label, scored.numbers["run"][chosen], scores[chosen])
     builder.keep(
         candidates_of(

@@ -25,6 +25,7 @@ from darkop_dist.errors import InputFileError, StatisticsError, UnknownNameError
 from darkop_dist.events.split import SPLITS
 from darkop_dist.histograms import category_name, largest_of
 from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.settings import choosing_datasets
 
 Counts = npt.NDArray[np.int64]
 CALIBRATE, CHECK = "calibrate", "check"
@@ -165,8 +166,8 @@ def by_category(context: RunContext, background: Background, split: str) -> Mond
 def weighted(context: RunContext, background: Background, split: str) -> WeightedCalibration | None:
     """The background's events by weight, generator weight times the dataset's normalisation; None without events.
 
-    Of a dataset that trained the operator, the rest stands for all. The bound on the weights is that of all events of
-    the region, whatever their split.
+    Of a dataset that trained or chose the operator, the rest stands for all. The bound on the weights is that of all
+    events of the region, whatever their split.
 
     Raises:
         InputFileError: the pass over the events summed no weights.
@@ -183,7 +184,7 @@ def weighted(context: RunContext, background: Background, split: str) -> Weighte
         if not counts.sum() or cells is None:
             continue
         largest, negative = _sizes(context, name, background.region)
-        scale = context.scales[name] / _not_trained_on(context, record)
+        scale = context.scales[name] / _left(context, record)
         parts.append(
             weighted_from_histogram(
                 counts,
@@ -199,12 +200,16 @@ def weighted(context: RunContext, background: Background, split: str) -> Weighte
     return reduce(add, parts) if parts else None
 
 
-def _not_trained_on(context: RunContext, record: DatasetRecord) -> float:
-    """Probability that an event of a dataset does not train."""
-    train = context.document.operator.train if context.document.operator else None
-    if train is None or {record.name, record.sample_name}.isdisjoint(train.datasets):
-        return 1.0
-    return 1.0 - train.fraction
+def _left(context: RunContext, record: DatasetRecord) -> float:
+    """Probability that an event of a dataset neither trains nor chooses."""
+    operator, left = context.document.operator, 1.0
+    if operator is None:
+        return left
+    if operator.train and not {record.name, record.sample_name}.isdisjoint(operator.train.datasets):
+        left -= operator.train.fraction
+    if record.name in choosing_datasets(context.document, context.records):
+        left *= 1.0 - operator.choose_fraction
+    return left
 
 
 def _sizes(context: RunContext, dataset: str, region: str) -> tuple[float, int]:

@@ -20,7 +20,7 @@ from darkop_dist.conformal import (
 )
 from darkop_dist.errors import StatisticsError
 from darkop_dist.events.read import open_events
-from darkop_dist.events.split import SPLITS
+from darkop_dist.events.split import TESTED
 from darkop_dist.events.view import view_of
 from darkop_dist.execution.plan import file_labels
 from darkop_dist.histograms import load_candidates, save_candidates
@@ -126,7 +126,7 @@ def _by_category(context: RunContext, background: Background, alpha: float) -> C
     calibration, held_out = (by_category(context, background, split) for split in (CALIBRATE, CHECK))
     data = [record for record in context.records if record.kind == "data"]
     category = background.category or REGION
-    tested = counts_by_category(context, data or background.records, category, context.regions[0], SPLITS)
+    tested = counts_by_category(context, data or background.records, category, context.regions[0], TESTED)
     MondrianCalibration({name: calibration.categories[name] for name in tested}).require_alpha(alpha)
     checks = {
         name: check_uniformity(one, held_out.categories[name].counts)
@@ -239,13 +239,16 @@ def write_displays(context: RunContext) -> None:
 def top_candidates(context: RunContext, most: int) -> pa.Table:
     """The candidates that the page shows, highest score first.
 
-    Collision data of the signal region; where there are none, background events that neither trained nor calibrate.
+    Collision data of the signal region, but for those that chose the model; where there are none, background events
+    that neither trained nor calibrate.
     """
     table = load_candidates(context.run.candidates)
     wanted = [r.name for r in context.records if context.role(r) == ("data" if context.has_data else "background")]
     region = context.regions[0]
     keep = [
-        row["dataset"] in wanted and row["region"] == region and (context.has_data or row["split"] == "check")
+        row["dataset"] in wanted
+        and row["region"] == region
+        and row["split"] in (TESTED if context.has_data else (CHECK,))
         for row in table.select(["dataset", "region", "split"]).to_pylist()
     ]
     table = table.filter(pa.array(keep, pa.bool_()))

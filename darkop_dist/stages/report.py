@@ -18,6 +18,7 @@ from darkop_dist.report import content, page
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
+from darkop_dist.stages.choose import choice_sentence
 from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.drift import load_drift
 from darkop_dist.stages.limits import fit_samples
@@ -77,7 +78,7 @@ def _facts(context: RunContext) -> dict[str, str]:
         facts["fit"] = f"{document.limits.observable or 'first observable'} in {', '.join(document.limits.regions)}"
     if document.operator is not None:
         train = document.operator.train
-        facts["operator"] = (
+        facts["operator"] = choice_sentence(context.run) or (
             f"{train.model} trained in this run on {', '.join(train.datasets)}"
             if train
             else f"checkpoint {str(document.operator.checkpoint).rsplit('/', 1)[-1]}"

@@ -16,7 +16,7 @@ from darkop_dist.conformal import (
     excess,
     scan_thresholds,
 )
-from darkop_dist.events.split import SPLITS
+from darkop_dist.events.split import TESTED
 from darkop_dist.report import content
 from darkop_dist.report.digits import number
 from darkop_dist.runs import read_json
@@ -116,12 +116,12 @@ def _data(context: RunContext) -> Counts | None:
     if counts is None or not context.has_data:
         return None
     names = tuple(record.name for record in context.records if record.kind == "data")
-    found = [score_counts(counts, names, context.regions[0], split) for split in SPLITS]
+    found = [score_counts(counts, names, context.regions[0], split) for split in TESTED]
     return np.asarray(sum(found), dtype=np.int64)
 
 
 def _data_by_category(context: RunContext, category: str) -> dict[str, Counts]:
     """Scores of the data by category; of the category ``region``, in the first region alone as everywhere else."""
     data = [record for record in context.records if record.kind == "data"]
-    found = counts_by_category(context, data, category, context.regions[0], SPLITS)
+    found = counts_by_category(context, data, category, context.regions[0], TESTED)
     return {name: counts for name, counts in found.items() if category != REGION or name == context.regions[0]}

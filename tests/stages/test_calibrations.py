@@ -16,10 +16,12 @@ from darkop_dist.errors import DocumentError, InputFileError, StatisticsError
 from darkop_dist.histograms import largest_of, load_candidates, load_histograms, sizes_of
 from darkop_dist.runs import RunDirectory
 from darkop_dist.stages.calibrate import calibrate_run
-from darkop_dist.stages.context import load_context
+from darkop_dist.stages.context import load_context, save_document
 from darkop_dist.stages.drift import load_drift
-from darkop_dist.stages.pipeline import Request, run_search
+from darkop_dist.stages.pipeline import Request, Silent, operator_of, run_search
 from darkop_dist.stages.preflight.check_all import check_all
+from darkop_dist.stages.run_events import run_events
+from darkop_dist.stages.search import prepare_search
 
 Write = Callable[..., Path]
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -39,6 +41,17 @@ def edit(document: Path, edited: Callable[[dict], None]) -> Path:
     edited(body)
     document.write_text(json.dumps(body))
     return document
+
+
+def calibrated(document: Path) -> RunDirectory:
+    """The stages of a run up to the calibration, without limits and page."""
+    run = RunDirectory(document.parent / "result")
+    run.path.mkdir(exist_ok=True)
+    search = prepare_search(document)
+    save_document(search, run)
+    run_events(search, run, operator_of(search, run, Silent()))
+    calibrate_run(load_context(run))
+    return run
 
 
 def two_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +120,7 @@ def test_every_region_calibrates_itself(write_search: Write, repository: Path, t
     document = write_document(tmp_path, write_search, category="region")
     (tmp_path / "two.py").write_text(TWO_REGIONS.format(processors=str(repository / "processors")))
     edit(document, lambda body: body.update(processor="two.py:TwoRegions"))
-    made = run_search(Request(document, tmp_path / "result"))
+    made = calibrated(document)
     table = load_candidates(made.candidates).to_pandas()
     table = table[table.dataset == "data"].set_index("entry")
     signal, control = (table[table.region == name] for name in ("signal", "control"))
@@ -128,7 +141,7 @@ def test_every_region_calibrates_itself(write_search: Write, repository: Path, t
 def test_the_years_of_datasets_are_categories(write_search: Write, tmp_path: Path) -> None:
     document = write_document(tmp_path, write_search, category="year")
     with pytest.raises(DocumentError, match=r"anomaly_detection\.category[\s\S]*the dataset data has no year"):
-        run_search(Request(document, tmp_path / "result"))
+        calibrated(document)
 
     def two_years(body: dict) -> None:
         data, background, _ = body["datasets"]
@@ -139,7 +152,7 @@ def test_the_years_of_datasets_are_categories(write_search: Write, tmp_path: Pat
             body["datasets"].append(second)
         body["anomaly_detection"]["background"] = ["background", "background-2017"]
 
-    made = run_search(Request(edit(document, two_years), tmp_path / "result"))
+    made = calibrated(edit(document, two_years))
     found = MondrianCalibration.from_dict(json.loads(made.calibration.read_text())["calibration"])
     # the signal has no year: its category has no background and the floor 1
     assert {name: one.n > 1000 for name, one in found.categories.items()} == {
@@ -159,7 +172,7 @@ def unit(write_search: Write, tmp_path_factory: pytest.TempPathFactory) -> RunDi
 
 def test_unit_weights_give_the_unweighted_p_values(unit: RunDirectory, write_search: Write, tmp_path: Path) -> None:
     """Cross section and luminosity scale all weights alike, which changes nothing."""
-    plain = run_search(Request(write_document(tmp_path, write_search), tmp_path / "result"))
+    plain = calibrated(write_document(tmp_path, write_search))
     weighted, unweighted = (load_candidates(run.candidates) for run in (unit, plain))
     assert weighted["entry"].equals(unweighted["entry"])
     assert weighted["p_value"].to_numpy() == pytest.approx(unweighted["p_value"].to_numpy(), rel=1e-12)
@@ -192,7 +205,7 @@ def test_weights_of_the_files_are_summed(write_search: Write, tmp_path: Path) ->
     rng = np.random.default_rng(5)
     change = with_weights(lambda events: rng.exponential(2.0, events))
     document = edit(write_document(tmp_path, write_search, change, method="weighted-conformal"), by_value)
-    made = run_search(Request(document, tmp_path / "result"))
+    made = calibrated(document)
     weights = pd.read_csv(tmp_path / "background.csv").weight.to_numpy()
     histograms = load_histograms(made.histograms)
     summed = histograms.score_weights[{"dataset": "background", "region": "signal", "split": sum}]
@@ -214,7 +227,7 @@ def test_samples_are_pooled_by_cross_section(write_search: Write, tmp_path: Path
         body["datasets"].append(body["datasets"][1] | {"name": "other", "xsec_pb": 16.0, "files": ["other.csv"]})
         body["anomaly_detection"]["background"] = ["background", "other"]
 
-    made = run_search(Request(edit(document, second), tmp_path / "result"))
+    made = calibrated(edit(document, second))
     found = WeightedCalibration.from_dict(json.loads(made.calibration.read_text())["calibration"])
     assert found.largest == pytest.approx(0.2)
     # 800 and 1600 expected events, of which the half that does not check calibrates; 1% is 3 standard deviations
@@ -238,7 +251,7 @@ def test_a_category_that_cannot_reach_alpha_is_named(write_search: Write, tmp_pa
     with pytest.raises(
         StatisticsError, match=r"category b_jets = 2: alpha = 0\.0006 lies below .*at least 1666 events"
     ):
-        run_search(Request(document, tmp_path / "result"))
+        calibrated(document)
 
 
 @pytest.mark.parametrize(
