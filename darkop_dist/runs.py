@@ -6,6 +6,8 @@ ledger.json          every chunk once, closure per dataset
 histograms.json      all histograms in the Unified Histogram Interchange format
 cutflow.json         events and weights after each step of the selection
 candidates.parquet   the highest scores with their event numbers and p-values
+score-groups.parquet events by file and by run in coarse bins of the score
+drift.json           whether files and runs score like what calibrates, and like each other
 displays.json        the objects of the top candidates
 calibration.json     counts per score bin and the check of the p-values
 workspace.json       HistFactory workspace in pyhf's JSON
@@ -14,7 +16,8 @@ toys/                pseudo-experiments of the limits, a file per batch
 provenance.json      versions, hashes, seeds, seconds per stage
 timeline.json        when the pass over the events began and ended, and what was merged when
 dask-report.html     Dask's own performance report, if the run used Dask
-checkpoint/          the operator, if the run trained one
+checkpoint/          the operator, if the run trained or chose one
+choice.json          the models that were tried, if the run chose one
 training.json        what that training depended on and what it lost
 chunks/              the results of the chunks, from which the run can be resumed
 report/index.html    the result page
@@ -70,6 +73,8 @@ class RunDirectory:
     histograms = property(lambda self: self.path / "histograms.json")
     cutflow = property(lambda self: self.path / "cutflow.json")
     candidates = property(lambda self: self.path / "candidates.parquet")
+    groups = property(lambda self: self.path / "score-groups.parquet")
+    drift = property(lambda self: self.path / "drift.json")
     displays = property(lambda self: self.path / "displays.json")
     calibration = property(lambda self: self.path / "calibration.json")
     workspace = property(lambda self: self.path / "workspace.json")
@@ -79,6 +84,7 @@ class RunDirectory:
     timeline = property(lambda self: self.path / "timeline.json")
     performance = property(lambda self: self.path / "dask-report.html")
     checkpoint = property(lambda self: self.path / "checkpoint")
+    choice = property(lambda self: self.path / "choice.json")
     training = property(lambda self: self.path / "training.json")
     chunks = property(lambda self: self.path / "chunks")
     report = property(lambda self: self.path / "report")

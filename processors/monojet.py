@@ -199,6 +199,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     Parameters = MonoJetParameters
     whole_files = False
     regions = REGIONS
+    categories = ("jets",)  # 4 stands for more as well
     region_columns = (
         "recoil",
         "MET",
@@ -535,7 +536,10 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
             values = {name: found.inner.column(name)[mask] for name in shown}
             scores = score_events(scorer, events[chosen])
-            fill_scores(builder, label, scores, ScoredRegion(region, numbers, weights[chosen], parts, values))
+            asked = self.settings.category
+            categories = {asked: np.minimum(found.inner.column("jets")[mask], 4).astype(np.int64)} if asked else {}
+            scored = ScoredRegion(region, numbers, weights[chosen], parts, values, categories)
+            fill_scores(builder, label, scores, scored)
 
     def _fractions(self, read: EventColumns, note: Note) -> tuple[Any, Any]:
         """Charged and neutral energy fractions of the jets, each of shape (jets,)."""

@@ -51,6 +51,7 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
     whole_files = True
     regions = ("signal",)
     region_columns = COLUMNS
+    categories = ("b_jets",)
 
     def __init__(self, settings: SearchSettings[ZPrimeParameters], scorer: Scorer | None = None) -> None:
         """Prepare for any number of chunks.
@@ -85,7 +86,9 @@ class ZPrime(processor.ProcessorABC):  # type: ignore[misc]
             label = str(events.metadata["file_label"])
             parts = self.settings.split.assign(builder.dataset, label, event_entries(events)[chosen])
             scores = score_events(self.scorer, events[chosen])
-            fill_scores(builder, label, scores, ScoredRegion("signal", numbers, weights, parts, values))
+            asked = self.settings.category
+            categories = {asked: b_jets(events)[chosen]} if asked else {}
+            fill_scores(builder, label, scores, ScoredRegion("signal", numbers, weights, parts, values, categories))
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
@@ -137,3 +140,13 @@ def event_entries(events: ak.Array) -> npt.NDArray[np.int64]:
     """
     entries = event_numbers(events)["entry"]
     return np.asarray(np.maximum.accumulate(np.where(first_of_event(events), entries, 0)), dtype=np.int64)
+
+
+def b_jets(events: ak.Array) -> npt.NDArray[np.int64]:
+    """Number of b-tagged jets of each row's event, which is its number of rows; 2 stands for more as well.
+
+    Returns:
+        Shape (rows,).
+    """
+    event = np.cumsum(first_of_event(events)) - 1
+    return np.asarray(np.minimum(np.bincount(event)[event], 2), dtype=np.int64)

@@ -30,7 +30,7 @@ def calibrate(run: RunArgument) -> None:
     if result is None:
         OUT.print("the document asks for no p-values")
         return
-    OUT.print(f"n = {result.calibration.n} events calibrate, floor 1/(n+1) = {result.calibration.floor:.3g}")
+    OUT.print(result.summary, markup=False)
     OUT.print(result.guarantee, markup=False)
 
 

@@ -10,6 +10,9 @@ from darkop_dist.config.section import SECTION, Name, Names, Probability
 
 CONTROL_REGION = "control-region"
 """Background that means: the events of the control region, whatever their dataset."""
+WEIGHTED = "weighted-conformal"
+REGION, YEAR = "region", "year"
+"""Categories that need no column of the processor's."""
 
 
 class AnomalyDetection(BaseModel):
@@ -17,8 +20,12 @@ class AnomalyDetection(BaseModel):
 
     model_config = SECTION
 
-    method: Literal["conformal"] = "conformal"
-    """``conformal``: exact, binned, split conformal p-values with the floor 1/(n+1)."""
+    method: Literal["conformal", "weighted-conformal"] = "conformal"
+    """``conformal``: exact, binned, split conformal p-values with the floor 1/(n+1), each event counted once.
+    ``weighted-conformal``: simulated events count by their generator weight and cross section."""
+    category: Name | None = None
+    """p-values that hold in every category by itself: ``region``, ``year`` of the datasets, or a column of integers
+    that the processor offers, such as the number of jets. Each category has a floor of its own."""
     background: Names
     """Datasets or samples whose events calibrate, or ``control-region``."""
     region: Name | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from darkop_dist.config.anomaly import CONTROL_REGION
+from darkop_dist.config.anomaly import CONTROL_REGION, REGION, WEIGHTED, YEAR
 from darkop_dist.config.datasets import DatasetRecord, is_file_entry
 from darkop_dist.config.document import Document, luminosity_ifb
 from darkop_dist.config.execution import check_cluster
@@ -46,6 +46,7 @@ def check_sections(document: Document) -> Iterator[Finding]:
         yield Finding(("execution", "cluster", *([] if key is None else [key])), message, nearest)
     if document.anomaly_detection is not None and document.operator is None:
         yield Finding(("anomaly_detection",), "p-values need scores: add the section operator, or remove this one")
+    yield from _check_anomaly(document)
     for index, entry in enumerate(document.datasets):
         if isinstance(entry, str):
             if document.limits is not None and is_file_entry(entry):
@@ -74,6 +75,7 @@ def check_records(document: Document, records: Sequence[DatasetRecord]) -> Itera
         if name not in names:
             message = f"no dataset or sample of this document has this name: must be one of {', '.join(names)}"
             yield Finding(path, message, nearest_names(name, names))
+    yield from _check_background(document, records)
     if document.limits is not None:
         yield from _check_limits(document, records)
 
@@ -155,8 +157,10 @@ def _check_operator(document: Document) -> Iterator[Finding]:
     operator = document.operator
     if operator is None:
         return
-    if (operator.checkpoint is None) == (operator.train is None):
-        yield Finding(("operator",), "must have exactly one of checkpoint and train")
+    if sum(given is not None for given in (operator.checkpoint, operator.train, operator.choose_from)) != 1:
+        yield Finding(("operator",), "must have exactly one of checkpoint, train and choose_from")
+    if operator.choose_from is not None:
+        yield from _check_choice(document, operator.choose_from)
     if operator.train is None:
         return
     train, path = operator.train, ("operator", "train")
@@ -168,6 +172,50 @@ def _check_operator(document: Document) -> Iterator[Finding]:
         if column not in train.columns:
             message = f"no such column in operator.train.columns: must be one of {', '.join(train.columns) or 'none'}"
             yield Finding((*path, "transforms", column), message, nearest_names(column, train.columns))
+
+
+def _check_choice(document: Document, models: tuple[str, ...]) -> Iterator[Finding]:
+    path, section = ("operator", "choose_from"), document.anomaly_detection
+    if len(models) == 1:
+        yield Finding(path, "one model is no choice: name it as checkpoint, or name several")
+    for index, name in enumerate(models):
+        if name in models[:index]:
+            yield Finding((*path, index), f"the model {name} is named twice: keep one")
+    if section is None or CONTROL_REGION in section.background:
+        yield Finding(path, "a choice compares data with datasets named in anomaly_detection.background")
+    if document.limits is not None and document.limits.observable == "score":
+        yield Finding(
+            ("limits", "observable"), "a fit of the score counts the events that chose its model: fit another"
+        )
+
+
+def _check_anomaly(document: Document) -> Iterator[Finding]:
+    section = document.anomaly_detection
+    if section is None or section.category is None:
+        return
+    path = ("anomaly_detection", "category")
+    if section.method == WEIGHTED:
+        yield Finding(path, "weighted p-values have no categories in this version: remove this key, or the method")
+    if section.category == REGION and (section.region is not None or CONTROL_REGION in section.background):
+        yield Finding(path, "with this category every region calibrates itself: name datasets as background, no region")
+
+
+def _check_background(document: Document, records: Sequence[DatasetRecord]) -> Iterator[Finding]:
+    section = document.anomaly_detection
+    if section is None:
+        return
+    if document.operator is not None and document.operator.choose_from and all(r.kind != "data" for r in records):
+        yield Finding(("operator", "choose_from"), "a choice without labels needs collision data")
+    chosen = [r for r in records if not {r.name, r.sample_name}.isdisjoint(section.background)]
+    if section.method == WEIGHTED and (CONTROL_REGION in section.background or any(r.kind == "data" for r in chosen)):
+        message = "collision data have no weights: name simulated datasets as background, or take the method conformal"
+        yield Finding(("anomaly_detection", "background"), message)
+    if section.category == YEAR:
+        for record in records:
+            if record.year is None and (record.kind == "data" or record in chosen):
+                yield Finding(
+                    ("anomaly_detection", "category"), f"the dataset {record.name} has no year: give it, as 2016"
+                )
 
 
 def _check_limits(document: Document, records: Sequence[DatasetRecord]) -> Iterator[Finding]:

@@ -137,6 +137,9 @@ def resolve_paths(document: Document, directory: Path) -> Document:
     operator = document.operator
     if operator is not None and operator.checkpoint is not None and "/" in operator.checkpoint:
         update["operator"] = operator.model_copy(update={"checkpoint": _absolute(operator.checkpoint, directory)})
+    if operator is not None and operator.choose_from:
+        places = tuple(_absolute(name, directory) if "/" in name else name for name in operator.choose_from)
+        update["operator"] = operator.model_copy(update={"choose_from": places})
     update["execution"] = document.execution.model_copy(
         update={"cluster": _resolve_cluster(document.execution.cluster, directory)}
     )

@@ -39,7 +39,7 @@ class Training(BaseModel):
 
 
 class Operator(BaseModel):
-    """The model that gives every event its anomaly score: exactly one of ``checkpoint`` and ``train``."""
+    """The model that gives every event its score: exactly one of ``checkpoint``, ``train`` and ``choose_from``."""
 
     model_config = SECTION
 
@@ -47,5 +47,12 @@ class Operator(BaseModel):
     """Name of a packaged checkpoint, or path of a checkpoint directory."""
     train: Training | None = None
     """Train an operator at the start of the run."""
+    choose_from: Names | None = None
+    """Checkpoints with the same inputs, of which the run takes that with the largest ARGOS of the data against the
+    background, on events that neither calibrate, nor check, nor are tested."""
+    choose_fraction: Probability = 0.1
+    """Fraction of the events of data and background that chooses."""
+    choose_events: Annotated[int, Field(ge=1)] = 100
+    """Fewest background events above a threshold at which a model is rated."""
     serve: Annotated[Literal["local"], BeforeValidator(_check_serve)] = "local"
     """Where events are scored: ``local`` is inside the process that reads them."""

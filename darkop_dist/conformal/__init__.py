@@ -15,22 +15,27 @@ from darkop_dist.conformal.argos import Argos, ModelChoice, argos, choose_model
 from darkop_dist.conformal.bounds import clopper_pearson, conditional_p_values
 from darkop_dist.conformal.calibration import Calibration, from_chunks, from_counts, from_scores
 from darkop_dist.conformal.discovery import Excess, ThresholdScan, excess, scan_thresholds
+from darkop_dist.conformal.drift import CALIBRATION, Drift, Exchangeability, Group, exchangeability
 from darkop_dist.conformal.fusion import Fusion, JointCalibration, calibrate_jointly, fix_fusion
 from darkop_dist.conformal.look_elsewhere import LookElsewhere, look_elsewhere, up_crossings
 from darkop_dist.conformal.mondrian import MondrianCalibration
 from darkop_dist.conformal.selection import Selection, benjamini_hochberg
 from darkop_dist.conformal.tail import TailBound, tail_upper_bound
 from darkop_dist.conformal.unbinned import UnbinnedCalibration, propose_edges, unbinned_from_scores
-from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity
+from darkop_dist.conformal.uniformity import CalibrationCheck, check_uniformity, check_weighted_uniformity
 from darkop_dist.conformal.weighted import WeightedCalibration, weighted_from_histogram, weighted_from_scores
 from darkop_dist.conformal.weighted_selection import WeightedSelection, weighted_conformal_selection
 
 __all__ = [
+    "CALIBRATION",
     "Argos",
     "Calibration",
     "CalibrationCheck",
+    "Drift",
     "Excess",
+    "Exchangeability",
     "Fusion",
+    "Group",
     "JointCalibration",
     "LookElsewhere",
     "ModelChoice",
@@ -45,10 +50,12 @@ __all__ = [
     "benjamini_hochberg",
     "calibrate_jointly",
     "check_uniformity",
+    "check_weighted_uniformity",
     "choose_model",
     "clopper_pearson",
     "conditional_p_values",
     "excess",
+    "exchangeability",
     "fix_fusion",
     "from_chunks",
     "from_counts",

@@ -16,12 +16,12 @@ Floats = npt.NDArray[np.float64]
 Band = Literal["pointwise", "simes", "dkw"]
 
 
-def clopper_pearson(passed: npt.ArrayLike, total: int, confidence_level: float) -> tuple[Floats, Floats]:
+def clopper_pearson(passed: npt.ArrayLike, total: float, confidence_level: float) -> tuple[Floats, Floats]:
     """The exact central confidence interval of a binomial probability.
 
     Args:
         passed: number of successes, shape (values,).
-        total: number of trials.
+        total: number of trials; of weighted events, the effective number of both.
         confidence_level: coverage, which is guaranteed at least.
 
     Returns:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.conformal.calibration import Calibration
-from darkop_dist.errors import StatisticsError, UnknownNameError
+from darkop_dist.errors import InputFileError, StatisticsError, UnknownNameError
+from darkop_dist.runs import read_json, write_json
+
+SCHEMA = "darkop.mondrian-calibration/1"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class MondrianCalibration:
     def floors(self) -> dict[str, float]:
         """The smallest p-value of each category."""
         return {name: calibration.floor for name, calibration in self.categories.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """The scorer's fingerprint."""
+        return next(iter(self.categories.values())).fingerprint
 
     def p_values(self, scores: npt.ArrayLike, categories: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The p-value of each event among the background of its category.
@@ -87,3 +97,42 @@ class MondrianCalibration:
         for name, calibration in other.categories.items():
             merged[name] = merged[name] + calibration if name in merged else calibration
         return MondrianCalibration(merged)
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON-able values."""
+        return {"categories": {name: calibration.to_dict() for name, calibration in self.categories.items()}}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], *, origin: str = "calibration") -> MondrianCalibration:
+        """Read what `to_dict` wrote.
+
+        Args:
+            content: the values.
+            origin: what errors call them, such as the file's path.
+
+        Raises:
+            InputFileError: the values are no calibrations by category.
+        """
+        try:
+            named = content["categories"].items()
+            return cls({str(name): Calibration.from_dict(one, origin=f"{origin}, {name}") for name, one in named})
+        except (AttributeError, KeyError, StatisticsError) as error:
+            redo = "Run the calibration stage again."
+            raise InputFileError(origin, f"holds no calibrations by category ({error})", redo) from error
+
+    def save(self, path: Path) -> None:
+        """Write to a JSON file: all of it or nothing.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_json(path, SCHEMA, self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> MondrianCalibration:
+        """Read what `save` wrote.
+
+        Raises:
+            InputFileError: the file is missing or holds no calibrations by category.
+        """
+        return cls.from_dict(read_json(path, SCHEMA), origin=str(path))

@@ -10,6 +10,7 @@ from scipy import special
 
 from darkop_dist.conformal.bounds import clopper_pearson
 from darkop_dist.conformal.calibration import Calibration, from_counts
+from darkop_dist.conformal.weighted import WeightedCalibration
 from darkop_dist.errors import StatisticsError
 
 Floats = npt.NDArray[np.float64]
@@ -99,7 +100,49 @@ def check_uniformity(
     )
 
 
-def _beta_binomial_sigma(levels: Floats, n_check: int, n_calibration: int) -> Floats:
+def check_weighted_uniformity(
+    calibration: WeightedCalibration, held_out: WeightedCalibration, *, confidence_level: float = 0.95
+) -> CalibrationCheck:
+    """Compare the p-values of held-out weighted background with the uniform distribution.
+
+    Fractions are of weights. Intervals, standard deviations and the Kolmogorov-Smirnov p-value are those of as many
+    unweighted events as the weighted ones are worth (Kish's effective size): an approximation, unlike the unweighted
+    check. Negative sums, where weights were folded, count as none.
+
+    Args:
+        calibration: the calibration under check.
+        held_out: background events that calibrated nothing, with weights on the same scale.
+        confidence_level: of the intervals.
+
+    Raises:
+        StatisticsError: the bins differ, or a confidence level is none.
+    """
+    if not np.array_equal(calibration.calibration.edges, held_out.calibration.edges):
+        raise StatisticsError("the check events are binned differently from the calibration: use one score axis")
+    if not 0.0 < confidence_level < 1.0:
+        raise StatisticsError(f"a confidence level of {confidence_level} is not between 0 and 1; choose 0.95")
+    p_values = calibration.bin_p_values[::-1]
+    last_of_level = np.append(np.diff(p_values) > 0, [True])
+    tails = [np.cumsum(one.sums[::-1]) / one.sums.sum() for one in (calibration, held_out)]
+    levels, fraction = p_values[last_of_level], np.clip(tails[1], 0.0, 1.0)[last_of_level]
+    size, known = held_out.effective_size, calibration.effective_size
+    low, high = clopper_pearson(fraction * size, size, confidence_level)
+    distance = float(np.max(np.abs(tails[0] - tails[1])))
+    return CalibrationCheck(
+        levels=levels,
+        fraction=fraction,
+        low=np.minimum(low, fraction),
+        high=np.maximum(high, fraction),
+        expected_sigma=_beta_binomial_sigma(levels, size, known),
+        confidence_level=confidence_level,
+        n_check=held_out.calibration.n,
+        n_calibration=calibration.calibration.n,
+        max_deviation=float(np.max(np.abs(fraction - levels))),
+        max_deviation_p_value=float(special.kolmogorov(np.sqrt(size * known / (size + known)) * distance)),
+    )
+
+
+def _beta_binomial_sigma(levels: Floats, n_check: float, n_calibration: float) -> Floats:
     """Standard deviation of K/m for K ~ Beta-Binomial(m, r, n + 1 - r), r = level * (n + 1)."""
     variance = levels * (1.0 - levels) * (n_calibration + 1 + n_check) / (n_check * (n_calibration + 2.0))
     return np.asarray(np.sqrt(variance), dtype=np.float64)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.conformal.binning import bins_of, look_up
 from darkop_dist.conformal.calibration import Calibration, Counts, Floats, from_counts, from_scores
-from darkop_dist.errors import StatisticsError
+from darkop_dist.errors import InputFileError, StatisticsError
+from darkop_dist.runs import read_json, write_json
 
+SCHEMA = "darkop.weighted-calibration/1"
 EXACT = (
     "P(p <= a) <= a holds exactly for background whose density is that of the calibration events times their weight, "
     "as long as no event under test would have a weight above {largest:.6g}"
@@ -113,6 +117,63 @@ class WeightedCalibration:
             folded=self.folded or other.folded,
         )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WeightedCalibration):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.calibration, self.sums.tobytes(), self.squares.tobytes(), self.largest, self.folded))
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON-able values."""
+        return {
+            "calibration": self.calibration.to_dict(),
+            "sums": self.sums.tolist(),
+            "squares": self.squares.tolist(),
+            "largest": self.largest,
+            "folded": self.folded,
+            "effective_size": self.effective_size,
+            "floor": self.floor,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], *, origin: str = "calibration") -> WeightedCalibration:
+        """Read what `to_dict` wrote.
+
+        Args:
+            content: the values.
+            origin: what errors call them, such as the file's path.
+
+        Raises:
+            InputFileError: the values are not a weighted calibration.
+        """
+        try:
+            counted = Calibration.from_dict(content["calibration"], origin=origin)
+            return _checked(
+                counted, content["sums"], content["squares"], float(content["largest"]), folded=bool(content["folded"])
+            )
+        except (KeyError, TypeError, ValueError, StatisticsError) as error:
+            redo = "Run the calibration stage again."
+            raise InputFileError(origin, f"is not a weighted calibration ({error})", redo) from error
+
+    def save(self, path: Path) -> None:
+        """Write to a JSON file: all of it or nothing.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_json(path, SCHEMA, self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> WeightedCalibration:
+        """Read what `save` wrote.
+
+        Raises:
+            InputFileError: the file is missing or holds no weighted calibration.
+        """
+        return cls.from_dict(read_json(path, SCHEMA), origin=str(path))
+
 
 def weighted_from_scores(
     scores: npt.ArrayLike,
@@ -178,8 +239,9 @@ def weighted_from_histogram(
     source: str,
     fingerprint: str,
     largest: float,
+    fold: bool = False,
 ) -> WeightedCalibration:
-    """Calibrate with a histogram of positively weighted scores.
+    """Calibrate with a histogram of weighted scores.
 
     Args:
         counts: events per bin, integers, shape (bins + 2,): underflow, bins, overflow.
@@ -188,24 +250,32 @@ def weighted_from_histogram(
         edges: increasing bin edges, fixed on other events.
         source: which events these are.
         fingerprint: the scorer's fingerprint.
-        largest: bound on the weight of any background event.
+        largest: bound on the absolute weight of any background event.
+        fold: some weights are negative; see `weighted_from_scores`. A histogram cannot tell.
 
     Raises:
-        StatisticsError: the arrays differ in shape, are negative or not finite, no event has a weight, or a bin's sums
-            could not come from so many weights up to the bound.
+        StatisticsError: the arrays differ in shape, are negative without `fold` or not finite, the weights add up to
+            nothing, or a bin's sums could not come from so many weights up to the bound.
     """
-    counted = from_counts(counts, edges, source, fingerprint)
+    return _checked(from_counts(counts, edges, source, fingerprint), sums, squares, largest, folded=fold)
+
+
+def _checked(
+    counted: Calibration, sums: npt.ArrayLike, squares: npt.ArrayLike, largest: float, *, folded: bool
+) -> WeightedCalibration:
+    source = counted.source
     total, quadratic = np.asarray(sums, dtype=np.float64), np.asarray(squares, dtype=np.float64)
     for name, values in (("sums of weights", total), ("sums of squared weights", quadratic)):
         if values.shape != counted.counts.shape:
             raise StatisticsError(
                 f"the {name} of {source} have shape {values.shape}, its counts {counted.counts.shape}"
             )
-        if not np.all(np.isfinite(values) & (values >= 0)):
+        if not np.all(np.isfinite(values) & ((values >= 0) | (folded and values is total))):
             raise StatisticsError(f"the {name} of {source} are negative or not finite in a bin: fill positive weights")
     if not total.sum() > 0:
         raise StatisticsError(f"the weights of {source} add up to nothing; calibrate with background events")
     room = 1 + 1e-9
-    if np.any(total > counted.counts * largest * room) or np.any(quadratic > total * largest * room):
+    absolute = counted.counts * largest if folded else total
+    if np.any(np.abs(total) > counted.counts * largest * room) or np.any(quadratic > absolute * largest * room):
         raise StatisticsError(f"weights of {source} exceed the bound {largest:.6g} that was given")
-    return WeightedCalibration(counted, total, quadratic, largest, folded=False)
+    return WeightedCalibration(counted, total, quadratic, largest, folded)

@@ -23,6 +23,7 @@ class SearchSettings(Generic[ParametersT]):
         signal_region: cuts on observables that define the signal region; None for no further cut.
         split: which events train, calibrate and check.
         candidates: how many candidates are kept per dataset and region.
+        category: one of the processor's ``categories`` by which p-values are given; None for none.
     """
 
     parameters: ParametersT
@@ -30,3 +31,4 @@ class SearchSettings(Generic[ParametersT]):
     signal_region: Selection | None
     split: SplitRule
     candidates: int
+    category: str | None = None

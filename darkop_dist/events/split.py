@@ -1,4 +1,4 @@
-"""Splitting events into those that train, those that calibrate and those that check, the same way everywhere."""
+"""Splitting events into those that train, calibrate, check and choose a model, the same way everywhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-SPLITS = ("train", "calibrate", "check")
-TRAIN, CALIBRATE, CHECK = range(3)
+SPLITS = ("train", "calibrate", "check", "choose")
+TRAIN, CALIBRATE, CHECK, CHOOSE = range(4)
+TESTED = SPLITS[:CHOOSE]
+"""Splits whose collision data are tested: those that chose the model are not."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,19 @@ class SplitRule:
         train_fraction: fraction of the events of the training datasets that trains; those never calibrate.
         train_datasets: the datasets that train.
         check_fraction: fraction of the other events that checks the p-values.
+        choose_fraction: fraction of the events that do not train of some datasets, which chooses the model.
+        choose_datasets: those datasets.
     """
 
     seed: int
     train_fraction: float
     train_datasets: tuple[str, ...]
     check_fraction: float
+    choose_fraction: float = 0.0
+    choose_datasets: tuple[str, ...] = ()
 
     def assign(self, dataset: str, file_name: str, entries: npt.NDArray[np.integer]) -> npt.NDArray[np.int8]:
-        """The part of each event: 0 trains, 1 calibrates, 2 checks.
+        """The part of each event: 0 trains, 1 calibrates, 2 checks, 3 chooses.
 
         Args:
             dataset: name of the dataset.
@@ -42,9 +48,11 @@ class SplitRule:
         key = hashlib.sha256(f"{self.seed}/{dataset}/{file_name}".encode()).digest()
         uniform = _uniform(np.uint64(int.from_bytes(key[:8], "little")), entries.astype(np.uint64))
         train = self.train_fraction if dataset in self.train_datasets else 0.0
-        check = train + (1.0 - train) * self.check_fraction
+        choose = train + (1.0 - train) * (self.choose_fraction if dataset in self.choose_datasets else 0.0)
+        check = choose + (1.0 - choose) * self.check_fraction
         parts = np.full(len(entries), CALIBRATE, dtype=np.int8)
         parts[uniform < check] = CHECK
+        parts[uniform < choose] = CHOOSE
         parts[uniform < train] = TRAIN
         return parts
 

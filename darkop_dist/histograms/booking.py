@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import hist
 import numpy as np
@@ -120,6 +120,24 @@ def book_counts(score_edges: tuple[float, ...], label: str) -> hist.Hist:
         hist.axis.Variable(score_edges, name="score", label=label),
         storage=hist.storage.Int64(),
     )
+
+
+def book_split(score_edges: tuple[float, ...], label: str, category: str | None = None) -> hist.Hist:
+    """An empty histogram of scores as `book_counts` books it, for what depends on more than the score.
+
+    Args:
+        score_edges: bin edges of the score.
+        label: axis label of the score.
+        category: name of a category axis before the score, for integer counts by category; None for sums of weights.
+
+    Returns:
+        Axes dataset, region, split, perhaps the category, and score; integers, or weights with their squares.
+    """
+    axes: list[Any] = [hist.axis.StrCategory([], growth=True, name=name) for name in ("dataset", "region", "split")]
+    if category is not None:
+        axes.append(hist.axis.StrCategory([], growth=True, name=category))
+    score = hist.axis.Variable(score_edges, name="score", label=label)
+    return hist.Hist(*axes, score, storage=hist.storage.Weight() if category is None else hist.storage.Int64())
 
 
 def slice_of(

@@ -11,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.histograms.booking import BinSums, Observable, book_counts, filled
+from darkop_dist.histograms.booking import BinSums, Observable, book_counts, book_split, filled
 from darkop_dist.histograms.candidates import Candidates, empty_candidates
 from darkop_dist.histograms.filling import add_events
+from darkop_dist.histograms.groups import ScoreGroups, groups_of, no_groups
+from darkop_dist.histograms.weight_sizes import sizes_of
 
 Output = dict[str, Any]
-"""A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``cutflow``, ``notes`` and ``candidates``."""
+"""A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``score_weights``, ``weight_sizes``,
+``category_counts``, ``score_groups``, ``cutflow``, ``notes`` and ``candidates``."""
+MOST_CATEGORIES = 64
 
 
 @dataclass
@@ -43,6 +47,10 @@ class OutputBuilder:
     _cutflow: dict[str, dict[str, npt.NDArray[np.float64]]] = field(init=False, default_factory=dict)
     _notes: dict[str, int] = field(init=False, default_factory=dict)
     _candidates: Candidates = field(init=False)
+    _groups: ScoreGroups = field(init=False, default_factory=no_groups)
+    _weights: hist.Hist | None = field(init=False, default=None)
+    _sizes: dict[str, dict[str, dict[str, int]]] = field(init=False, default_factory=dict)
+    _categories: hist.Hist | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Book the histograms."""
@@ -120,6 +128,52 @@ class OutputBuilder:
             raise ValueError("scores are counted only with an operator")
         self._counts.fill(self.dataset, region, split, scores)
 
+    def weigh_scores(
+        self, region: str, split: str, scores: npt.NDArray[np.float32], weights: npt.NDArray[np.float64]
+    ) -> None:
+        """Sum the weights of scores of one region and split, and note how large they are (`sizes_of`)."""
+        if self._weights is None:
+            self._weights = book_split(self.score_edges, self.score_label)
+        self._weights.fill(self.dataset, region, split, scores, weight=weights)
+        found = self._sizes.setdefault(region, {}).setdefault(split, {})
+        for size, events in sizes_of(weights).items():
+            found[size] = found.get(size, 0) + events
+
+    def categorise_scores(
+        self,
+        region: str,
+        split: str,
+        scores: npt.NDArray[np.float32],
+        category: str,
+        values: npt.NDArray[np.int64],
+    ) -> None:
+        """Count scores of one region and split by an integer.
+
+        Raises:
+            InputValueError: it has too many values to calibrate each.
+        """
+        if self._categories is None:
+            self._categories = book_split(self.score_edges, self.score_label, category)
+        found = np.unique(values)
+        if len(found) > MOST_CATEGORIES:
+            raise InputValueError(
+                f"dataset {self.dataset}",
+                f"{category} has {len(found)} values, from {found[0]} to {found[-1]}, each to be calibrated by itself",
+                f"Take a category of at most {MOST_CATEGORIES} values",
+            )
+        for value in found:
+            self._categories.fill(self.dataset, region, split, category_name(category, value), scores[values == value])
+
+    def group_scores(
+        self, region: str, split: str, file: str, runs: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]
+    ) -> None:
+        """Count scores of one region and split by file and by run; runs and scores of shape (events,)."""
+        edges = self._edges["score"]
+        places = np.searchsorted(edges, scores.astype(np.float64), side="right")
+        self._groups += groups_of(
+            dataset=self.dataset, region=region, split=split, file=file, runs=runs, places=places, bins=len(edges) + 1
+        )
+
     def cut(self, region: str | Sequence[str], step: str, weights: npt.NDArray[np.float64]) -> None:
         """Record the events that are left after a step of the selection.
 
@@ -147,10 +201,23 @@ class OutputBuilder:
                 name: filled(observable, self.dataset, self._slices[name]) for name, observable in self._booked.items()
             },
             "score_counts": self._counts,
+            "score_weights": self._weights,
+            "weight_sizes": {self.dataset: self._sizes},
+            "category_counts": self._categories,
+            "score_groups": self._groups if self.score_edges else None,
             "cutflow": {self.dataset: self._cutflow},
             "notes": {self.dataset: self._notes},
             "candidates": self._candidates,
         }
+
+
+def category_name(category: str, value: int) -> str:
+    """How a category of an integer is called.
+
+    >>> category_name("n_jets", 2)
+    'n_jets = 2'
+    """
+    return f"{category} = {value}"
 
 
 def merge_outputs(first: Output, second: Output) -> Output:

@@ -47,13 +47,15 @@ def calibration_figure(check: CalibrationCheck, context: PlotContext) -> Figure:
     """
     levels = np.asarray(check.levels, dtype=np.float64)
     percent = f"{100 * check.confidence:g}%"
+    rule = "1/(n + 1) " if check.effective_size is None else ""
     start = min(float(levels[levels > 0.0].min(initial=1.0)), check.floor) / 2.0
     with plot_style(context):
         figure = new_figure(7.2, 6.6)
         axes = figure.subplots()
         grid = np.geomspace(check.floor, 1.0, 300)
         axes.fill_between(
-            grid, *calibration_scatter(grid, check.n, check.confidence), color="#d5d5d5", linewidth=0,
+            grid, *calibration_scatter(grid, round(check.effective_size or check.n), check.confidence),
+            color="#d5d5d5", linewidth=0,
             label=f"Scatter of one calibration ({percent})",
         )  # fmt: skip
         axes.plot([start, 1.0], [start, 1.0], color="#444444", linewidth=1.2, label="P(p ≤ a) = a")
@@ -65,7 +67,7 @@ def calibration_figure(check: CalibrationCheck, context: PlotContext) -> Figure:
             start = min(start, 0.5 / values.size)
         axes.axvline(check.floor, color="#832db6", linewidth=1.4, linestyle=":")
         axes.annotate(
-            f"floor 1/(n + 1) = {check.floor:.2g}", (check.floor, 0.36), xycoords=("data", "axes fraction"),
+            f"floor {rule}= {check.floor:.2g}", (check.floor, 0.36), xycoords=("data", "axes fraction"),
             xytext=(5, 0), textcoords="offset points", rotation=90, color="#832db6", fontsize=12, va="bottom",
         )  # fmt: skip
         if check.alpha is not None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from darkop_dist.events.view import EventView
 
 if TYPE_CHECKING:
-    from darkop_dist.conformal import Excess, ThresholdScan
+    from darkop_dist.conformal import Drift, Excess, ThresholdScan
     from darkop_dist.execution.timeline import Timeline
 
 Numbers = Sequence[float] | npt.NDArray[np.float64]
@@ -162,6 +162,8 @@ class CalibrationCheck:
         data_p_values: p-values of the data, shape (events,).
         excess: how many of the data reach the level of the search.
         scan: the same at several levels, with the significance after the search for the largest.
+        effective_size: of weighted events, as how many unweighted ones they fluctuate; None for unweighted ones.
+        exact: the guarantee holds; it does not where weights are negative.
     """
 
     levels: Numbers
@@ -177,6 +179,8 @@ class CalibrationCheck:
     data_p_values: Numbers | None = None
     excess: Excess | None = None
     scan: ThresholdScan | None = None
+    effective_size: float | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -433,6 +437,8 @@ class PageInput:
         observables: histograms drawn as data over simulation.
         scores: ``hist.Hist`` of scores: axes dataset, region, ``variation`` or ``split``, score.
         calibration: the check of the p-values.
+        categories: one check for each category, instead, where p-values are given by category.
+        drift: tests of runs and of files.
         limits: one per signal.
         fit: the fit to the data.
         candidates: the most anomalous events, most anomalous first.
@@ -452,6 +458,8 @@ class PageInput:
     observables: tuple[ObservablePlot, ...] = ()
     scores: Any = None
     calibration: CalibrationCheck | None = None
+    categories: Mapping[str, CalibrationCheck] = field(default_factory=dict)
+    drift: tuple[Drift, ...] = ()
     limits: tuple[SignalLimit, ...] = ()
     fit: FitSummary | None = None
     candidates: tuple[Candidate, ...] = ()

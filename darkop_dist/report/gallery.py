@@ -15,6 +15,7 @@ from darkop_dist.report.calibration import calibration_figure
 from darkop_dist.report.content import FitSummary, PageInput, PassOverEvents, StackedBins
 from darkop_dist.report.digits import number, plain
 from darkop_dist.report.display import display_figure
+from darkop_dist.report.drift import drift_figure
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
@@ -30,8 +31,8 @@ class Picture:
     """One picture of the page.
 
     Attributes:
-        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``limits``, ``scans``, ``pulls``, ``fit``,
-            ``timeline`` or ``display-<row>``.
+        section: ``observables``, ``n-1``, ``scores``, ``calibration``, ``drift``, ``limits``, ``scans``, ``pulls``,
+            ``fit``, ``timeline`` or ``display-<row>``.
         name: file name without suffix.
         caption: what it shows.
         wide: takes the full width of the page.
@@ -83,14 +84,15 @@ def _planned(page: PageInput) -> Iterator[_Planned]:
         yield from _fit(page, page.fit)
     yield from _observables(page)
     yield from _scores(page)
-    if page.calibration is not None:
-        check = page.calibration
+    yield from _calibrations(page)
+    for drift in page.drift:
         caption = (
-            "Fraction of held-out background events with p at most a, against a, with "
-            f"{100 * check.confidence:g}% Clopper-Pearson intervals. Calibrated with {number(check.n)} events; no "
-            f"p-value is below the floor {number(check.floor)}. The points share their events and are correlated."
+            f"Mean rank of the scores of each {drift.by}; below the line a {drift.by} scores higher than all together. "
+            "Errors and band: one standard deviation if all are exchangeable."
         )
-        yield _Planned(Picture("calibration", "calibration", caption), partial(calibration_figure, check, page.context))
+        yield _Planned(
+            Picture("drift", f"drift-{drift.by}", caption, wide=True), partial(drift_figure, drift, page.context)
+        )
     for row, candidate in enumerate(page.candidates):
         view = candidate.view
         if view is not None:
@@ -151,6 +153,22 @@ def _observables(page: PageInput) -> Iterator[_Planned]:
                 ),
                 partial(stack_figure, bins, page.samples, page.context, threshold=plot.threshold, keeps=plot.keeps),
             )
+
+
+def _calibrations(page: PageInput) -> Iterator[_Planned]:
+    shown = {"": page.calibration, **page.categories}
+    for name, check in shown.items():
+        if check is None:
+            continue
+        weighted = " (of weights; the intervals are approximate)" if check.effective_size else ""
+        caption = (
+            f"{name + ': f' if name else 'F'}raction of held-out background events with p at most a, against a, with "
+            f"{100 * check.confidence:g}% Clopper-Pearson intervals{weighted}. Calibrated with {number(check.n)} "
+            f"events; no p-value is below the floor {number(check.floor)}. The points share their events and are "
+            "correlated."
+        )
+        picture = Picture("calibration", f"calibration-{_slug(name)}" if name else "calibration", caption)
+        yield _Planned(picture, partial(calibration_figure, check, page.context))
 
 
 def _scores(page: PageInput) -> Iterator[_Planned]:

@@ -8,6 +8,7 @@ from darkop_dist.report.content import PageInput
 from darkop_dist.report.cutflow import cutflow_tables
 from darkop_dist.report.digits import percent
 from darkop_dist.report.directory import finished_directory
+from darkop_dist.report.drift import drift_sentences
 from darkop_dist.report.gallery import Picture, write_pictures
 from darkop_dist.report.headline import headline_of
 from darkop_dist.report.pages import page_template
@@ -60,5 +61,6 @@ def page_html(page: PageInput, pictures: tuple[Picture, ...]) -> str:
         folded=folded,
         cutflows=cutflow_tables(page.cutflows),
         observables=observables,
+        drift=[sentence for drift in page.drift for sentence in drift_sentences(drift)],
         percent=percent,
     )

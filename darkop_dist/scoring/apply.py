@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import awkward as ak
 import numpy as np
@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from darkop_dist.events.phases import SCORE, phase
 from darkop_dist.events.representations import represent
-from darkop_dist.events.split import SPLITS
+from darkop_dist.events.split import CALIBRATE, CHECK, SPLITS
 from darkop_dist.events.weights import Numbers
 from darkop_dist.histograms.booking import NOMINAL, Observable
 from darkop_dist.histograms.candidates import candidates_of
 from darkop_dist.histograms.output import OutputBuilder
 from darkop_dist.scoring.contract import Scorer
+
+GROUPED = (SPLITS[CALIBRATE], SPLITS[CHECK])
+"""Splits whose scores are counted by file and run."""
 
 
 def score_events(scorer: Scorer, events: ak.Array) -> npt.NDArray[np.float32]:
@@ -36,6 +39,7 @@ class ScoredRegion:
         weights: generator weights, shape (events,).
         parts: index into ``SPLITS`` of each event.
         observables: columns that candidates show besides their score.
+        categories: the column by which p-values are asked for, if any: integers, shape (events,).
     """
 
     region: str
@@ -43,6 +47,7 @@ class ScoredRegion:
     weights: npt.NDArray[np.float64]
     parts: npt.NDArray[np.int8]
     observables: Mapping[str, npt.NDArray[np.float64]]
+    categories: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 def output_builder(
@@ -57,7 +62,7 @@ def output_builder(
 
 
 def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float32], scored: ScoredRegion) -> None:
-    """Fill the score histogram, the integer counts per split and the candidates of one region.
+    """Fill the scores of one region: histogram, counts and weights per split, groups by file and run, candidates.
 
     Args:
         builder: what the chunk fills.
@@ -72,6 +77,11 @@ def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float
         chosen = scored.parts == part
         if chosen.any():
             builder.count_scores(scored.region, split, scores[chosen])
+            builder.weigh_scores(scored.region, split, scores[chosen], scored.weights[chosen])
+            for category, values in scored.categories.items():
+                builder.categorise_scores(scored.region, split, scores[chosen], category, values[chosen])
+            if split in GROUPED:
+                builder.group_scores(scored.region, split, label, scored.numbers["run"][chosen], scores[chosen])
     builder.keep(
         candidates_of(
             dataset=builder.dataset,
@@ -81,7 +91,7 @@ def fill_scores(builder: OutputBuilder, label: str, scores: npt.NDArray[np.float
             numbers=scored.numbers,
             scores=scores,
             weights=scored.weights,
-            observables=scored.observables,
+            observables=dict(scored.observables) | {n: v.astype(np.float64) for n, v in scored.categories.items()},
             most=builder.most_candidates,
         )
     )

@@ -17,6 +17,7 @@ from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.calibrate import calibrate_run, write_displays
+from darkop_dist.stages.choose import choose_operator
 from darkop_dist.stages.context import load_context, save_document
 from darkop_dist.stages.foreign import is_foreign, run_foreign_document
 from darkop_dist.stages.limits import write_limits
@@ -176,17 +177,20 @@ def after_events(
 def operator_of(
     search: Search, run: RunDirectory, watch: Monitor, earlier: Sequence[RunDirectory] = ()
 ) -> Scorer | None:
-    """The scorer that the document asks for, trained first if it says so; None without one.
+    """The scorer that the document asks for, trained or chosen first if it says so; None without one.
 
     A training that an unfinished or earlier run has done is not done again if nothing that it depends on has changed.
     """
     operator = search.document.operator
-    if operator is None or operator.checkpoint is not None:
+    run.choice.unlink(missing_ok=True)
+    if operator is None or operator.train is None:
         _forget_training(run)
     if operator is None:
         return None
     if operator.checkpoint is not None:
         return resolve(operator.checkpoint, operator.serve)
+    if operator.choose_from is not None:
+        return choose_operator(search, run, say=watch.say)
     plan = plan_training(search)
     for place in (run, *earlier):
         if is_trained(plan, place):

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import hist
-import numpy as np
-import numpy.typing as npt
 
-from darkop_dist.conformal import Calibration, Excess, excess, scan_thresholds
 from darkop_dist.errors import InputFileError
-from darkop_dist.events.split import SPLITS
 from darkop_dist.events.view import EventView
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
 from darkop_dist.limits import LimitsFile, RegionYields, SignalResult
 from darkop_dist.report import content, page
-from darkop_dist.report.digits import number
 from darkop_dist.report.headline import limit_sentence
 from darkop_dist.runs import read_json
 from darkop_dist.stages import calibrate, provenance
-from darkop_dist.stages.context import RunContext, training_losses
+from darkop_dist.stages.choose import choice_sentence
+from darkop_dist.stages.context import RunContext
+from darkop_dist.stages.drift import load_drift
 from darkop_dist.stages.fit_model import fit_samples, observable_label
 from darkop_dist.stages.limit_plots import pulls_of, stacked
-from darkop_dist.stages.limits import LARGE_PULL, POOR_FIT
-from darkop_dist.stages.run_events import data_fraction
+from darkop_dist.stages.shown_calibration import anomaly_sentences, shown_calibrations
+from darkop_dist.stages.warnings import page_warnings
 
 WITHOUT_ITS_CUT = "signal without its cut"
 
@@ -43,20 +40,23 @@ def write_report(context: RunContext) -> Path:
         OutputError: the page cannot be written.
     """
     results = LimitsFile.load(context.run.limits).results if context.run.limits.exists() else ()
-    calibration = _calibration(context)
+    calibrations = shown_calibrations(context)
+    calibration = calibrations.get(calibrate.ALL)
     limits = tuple(_limit(result) for result in results)
     content_of_page = content.PageInput(
         name=context.document.name,
         subtitle=context.document.description,
         facts=_facts(context),
-        headline=tuple(_headline(context, limits, calibration)),
-        warnings=tuple(_warnings(context, results)),
+        headline=tuple(_headline(context, limits, calibrations)),
+        warnings=tuple(page_warnings(context, results)),
         context=_plot_context(context),
         samples=_samples(context),
         cutflows=tuple(_cutflows(context)),
         observables=tuple(_observables(context)),
         scores=context.histograms.histograms.get("score"),
         calibration=calibration,
+        categories={} if calibration else calibrations,
+        drift=load_drift(context),
         limits=limits,
         fit=_fit(context, results[0]) if results else None,
         candidates=tuple(_candidates(context)),
@@ -79,7 +79,7 @@ def _facts(context: RunContext) -> dict[str, str]:
         facts["fit"] = f"{document.limits.observable or 'first observable'} in {', '.join(document.limits.regions)}"
     if document.operator is not None:
         train = document.operator.train
-        facts["operator"] = (
+        facts["operator"] = choice_sentence(context.run) or (
             f"{train.model} trained in this run on {', '.join(train.datasets)}"
             if train
             else f"checkpoint {str(document.operator.checkpoint).rsplit('/', 1)[-1]}"
@@ -96,88 +96,12 @@ def _areas(context: RunContext) -> str:
 
 
 def _headline(
-    context: RunContext, limits: tuple[content.SignalLimit, ...], calibration: content.CalibrationCheck | None
+    context: RunContext, limits: tuple[content.SignalLimit, ...], calibrations: Mapping[str, content.CalibrationCheck]
 ) -> Iterator[str]:
     yield from (limit_sentence(limit) for limit in limits)
     if not limits:
         yield "No limit was asked for."
-    if calibration is not None and calibration.excess is not None:
-        yield _excess_sentence(calibration.excess, context.regions[0])
-
-
-def _excess_sentence(found: Excess, region: str) -> str:
-    return (
-        f"{found.observed} of {found.total} data events in region {region} have a conformal p-value of at most "
-        f"{found.alpha:g}; of background like the calibration events, {found.expected:.3g} or fewer would on average, "
-        f"and as many or more with probability {number(found.p_value)}."
-    )
-
-
-def _warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Iterator[str]:
-    if results and results[0].observed == "asimov":
-        yield "There are no collision data in this search: the observation is the background expectation (Asimov)."
-    for result in results[:1]:
-        yield from _fit_warnings(result)
-    fraction = data_fraction(context.records, context.ledger)
-    if fraction < 1.0:
-        yield (
-            f"Of the collision data {fraction:.2%} were processed: the luminosity is scaled by that, as if the lost "
-            "entries were a fair sample."
-        )
-    for closure in context.ledger.closure():
-        if not closure.closed:
-            yield f"{closure.dataset}: lost {closure.loss}."
-        if closure.files_without_weight:
-            yield (
-                f"{closure.dataset}: {closure.files_without_weight} of {closure.files} files hold no selected event "
-                "and do not say how many events were generated for them. The sum of weights is too small without "
-                "them, and the yield too large."
-            )
-    for sentence in training_losses(context):
-        yield f"{sentence[0].upper()}{sentence[1:]}."
-    yield from _normalisation_warnings(context)
-    for dataset, notes in context.notes.items():
-        for text, events in notes.items():
-            yield f"{dataset}: {text} ({events} events)."
-    for note in dict.fromkeys(note for result in results for note in result.notes):
-        signals = [result.signal for result in results if note in result.notes]
-        yield f"Model{'' if len(signals) == len(results) else ' of ' + ', '.join(signals)}: {note}."
-
-
-def _normalisation_warnings(context: RunContext) -> Iterator[str]:
-    region = context.regions[0]
-    for record in context.records:
-        steps = context.cutflow.get(record.name, {}).get(region, [])
-        if record.kind == "data" or not steps:
-            continue
-        if record.xsec_pb is None or context.lumi_ifb is None:
-            yield f"{record.name} is not normalised (no cross section or luminosity): its events have raw weights."
-        elif steps[-1][1] == 0 and context.role(record) == "background" and steps[0][1]:
-            one = context.scales[record.name] * steps[0][2] / steps[0][1]
-            yield (
-                f"{record.name}: none of {steps[0][1]} events is selected in region {region}. One would stand for "
-                f"{number(one)}, so up to {number(3 * one)} events (95% CL) may be missing from the background."
-            )
-
-
-def _fit_warnings(result: SignalResult) -> Iterator[str]:
-    fitted = result.background_fit
-    if fitted is None or result.observed == "asimov":
-        return
-    observed = sum(sum(region.observed) for region in fitted.prefit)
-    expected = sum(sum(region.total) for region in fitted.prefit)
-    quality = fitted.goodness.p_value
-    if quality is not None and quality < POOR_FIT:
-        side = "below" if observed < expected else "above"
-        yield (
-            f"The background model does not describe the data: goodness of fit p = {quality:.2g}. Before the fit, "
-            f"{observed:.0f} events are observed where {expected:.0f} are expected: the data lie {side} the simulation "
-            f"by {abs(observed / expected - 1):.0%}. A limit from such a fit inherits the flaw."
-        )
-    large = [p for p in fitted.parameters if p.pull is not None and abs(p.pull) > LARGE_PULL]
-    if large:
-        pulls = ", ".join(f"{p.name} {p.pull:+.1f}" for p in large)
-        yield f"Pulled by more than {LARGE_PULL:g} standard deviations in the background-only fit: {pulls}."
+    yield from anomaly_sentences(calibrations, context.regions[0])
 
 
 def _plot_context(context: RunContext) -> content.PlotContext:
@@ -240,42 +164,6 @@ def _observables(context: RunContext) -> Iterator[content.ObservablePlot]:
 
 def _title(histogram: hist.Hist) -> str:
     return str(histogram.axes[-1].label).split(" [", maxsplit=1)[0]
-
-
-def _calibration(context: RunContext) -> content.CalibrationCheck | None:
-    if not context.run.calibration.exists():
-        return None
-    body: dict[str, Any] = read_json(context.run.calibration, calibrate.SCHEMA)
-    check = body["check"]
-    if check is None:
-        return None
-    calibration, alpha = Calibration.from_dict(body["calibration"]), body["alpha"]
-    counts = _data_counts(context)
-    return content.CalibrationCheck(
-        levels=check["levels"],
-        fraction=check["fraction"],
-        low=check["low"],
-        high=check["high"],
-        n=check["n_calibration"],
-        floor=body["floor"],
-        guarantee=body["guarantee"],
-        n_check=check["n_check"],
-        alpha=alpha,
-        confidence=check["confidence_level"],
-        data_p_values=None if counts is None else np.repeat(calibration.bin_p_values, counts),
-        excess=None if counts is None else excess(calibration, counts, alpha),
-        scan=None if counts is None or not counts.sum() else scan_thresholds(calibration, counts),
-    )
-
-
-def _data_counts(context: RunContext) -> npt.NDArray[np.int64] | None:
-    """Scores of all data in the first region, shape (bins + 2,)."""
-    counts = context.histograms.score_counts
-    if counts is None or not context.has_data:
-        return None
-    names = [record.name for record in context.records if record.kind == "data"]
-    region = context.regions[0]
-    return np.asarray(sum(calibrate.score_counts(counts, tuple(names), region, split) for split in SPLITS), np.int64)
 
 
 def _limit(result: SignalResult) -> content.SignalLimit:

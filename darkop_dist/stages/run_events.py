@@ -15,7 +15,7 @@ from darkop_dist.execution.execute import cluster_of, look_on
 from darkop_dist.execution.plan import Look, look_here
 from darkop_dist.execution.timeline import RunClock
 from darkop_dist.execution.who import worker_name
-from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_histograms
+from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_groups, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.stages.search import Search
@@ -88,10 +88,20 @@ def run_events(
     if output is None:
         result.ledger.require_closed()
         raise InputValueError(search.document.name, "no chunk gave a result", "Look at the ledger")
-    histograms = HistogramSet(output["histograms"], output["score_counts"], fingerprint, result.ledger.digest)
+    histograms = HistogramSet(
+        histograms=output["histograms"],
+        score_counts=output["score_counts"],
+        fingerprint=fingerprint,
+        ledger_digest=result.ledger.digest,
+        score_weights=output.get("score_weights"),
+        weight_sizes=output.get("weight_sizes", {}),
+        category_counts=output.get("category_counts"),
+    )
     save_histograms(run.histograms, histograms)
     write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
     save_candidates(run.candidates, output["candidates"].table)
+    if output.get("score_groups") is not None:
+        save_groups(run.groups, output["score_groups"])
     return EventsResult(result.ledger, load_histograms(run.histograms))
 
 

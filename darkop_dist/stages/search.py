@@ -27,6 +27,7 @@ from darkop_dist.config import (
     load_document,
     parse_processor,
 )
+from darkop_dist.config.anomaly import REGION, YEAR
 from darkop_dist.errors import DocumentError, InputFileError, UnknownNameError, nearest_names
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import materialise
@@ -80,6 +81,7 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     processor = load_processor(loaded)
     parameters = check_parameters(loaded, processor.Parameters)
     check_signal_region(loaded, processor)
+    check_category(loaded, processor)
     datasets = find_files(loaded, workers=workers, say=say)
     return Search(loaded, datasets, processor, parameters)
 
@@ -154,6 +156,22 @@ def check_signal_region(loaded: LoadedDocument, processor: type[Any]) -> None:
         message = f"{processor.__name__} cannot cut on {', '.join(unknown)}: {columns}"
         mistake = loaded.mistake(("signal_region",), message, nearest_names(unknown[0], known))
         raise DocumentError(str(loaded.source), [mistake])
+
+
+def check_category(loaded: LoadedDocument, processor: type[Any]) -> None:
+    """Refuse a category that the processor does not count by; it names those that it does in ``categories``.
+
+    Raises:
+        DocumentError: the processor has none of that name.
+    """
+    section = loaded.document.anomaly_detection
+    if section is None or section.category is None:
+        return
+    known = (REGION, YEAR, *getattr(processor, "categories", ()))
+    if section.category not in known:
+        message = f"{processor.__name__} does not count by {section.category}: must be one of {', '.join(known)}"
+        path = ("anomaly_detection", "category")
+        raise DocumentError(str(loaded.source), [loaded.mistake(path, message, nearest_names(section.category, known))])
 
 
 def _announcing(record: DatasetRecord, say: Say) -> Callable[[int], None]:

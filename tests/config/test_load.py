@@ -156,7 +156,7 @@ def test_schema_mistake(tmp_path: Path, addition: str, message: str, hint: str) 
 
 
 CONTRADICTIONS = [
-    ("operator: {}\n", "line 8: operator: must have exactly one of checkpoint and train (found {})"),
+    ("operator: {}\n", "line 8: operator: must have exactly one of checkpoint, train and choose_from (found {})"),
     ("operator: {checkpoint: a, train: {model: cylinder-fno, datasets: ttbar}}\n", "operator: must have exactly one of"),
     ("operator: {train: {model: density, datasets: ttbar}}\n", "operator.train.columns: the density model needs the columns"),
     ("operator: {train: {model: cylinder-fno, datasets: ttbar, columns: [a]}}\n", "operator.train.columns: only the density"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from darkop_dist.conformal import Calibration, MondrianCalibration, from_scores
-from darkop_dist.errors import StatisticsError, UnknownNameError
+from darkop_dist.errors import InputFileError, StatisticsError, UnknownNameError
 
 
 def of(scores: list[float], fingerprint: str = "f") -> Calibration:
@@ -38,3 +40,15 @@ def test_bad_input_is_named() -> None:
         MondrianCalibration({"a": of([1.0], "f"), "b": of([1.0], "g")})
     with pytest.raises(StatisticsError, match="at least one category"):
         MondrianCalibration({})
+
+
+def test_written_and_read(tmp_path: Path) -> None:
+    mondrian = MondrianCalibration({"run G": of([0.5, 1.5, 2.5]), "run H": of([2.5])})
+    mondrian.save(tmp_path / "c.json")
+    assert MondrianCalibration.load(tmp_path / "c.json") == mondrian
+    with pytest.raises(InputFileError, match=r"holds no calibrations by category .*categories"):
+        MondrianCalibration.from_dict({})
+    broken = mondrian.to_dict()
+    broken["categories"]["run H"]["n"] = 7  # type: ignore[index]
+    with pytest.raises(InputFileError, match=r"c\.json, run H: says n = 7, its counts add up to 1"):
+        MondrianCalibration.from_dict(broken, origin="c.json")

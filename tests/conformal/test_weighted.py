@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from darkop_dist.conformal import WeightedCalibration, from_scores, weighted_from_histogram, weighted_from_scores
-from darkop_dist.errors import InputValueError, StatisticsError
+from darkop_dist.conformal import (
+    WeightedCalibration,
+    check_uniformity,
+    check_weighted_uniformity,
+    from_scores,
+    weighted_from_histogram,
+    weighted_from_scores,
+)
+from darkop_dist.errors import InputFileError, InputValueError, StatisticsError
 
 EDGES = [0.0, 1.0, 2.0, 3.0]
 
@@ -90,7 +99,7 @@ def test_bad_input_is_named() -> None:
         calibrated([0.5], [1.0]).p_values([np.nan])
     with pytest.raises(StatisticsError, match=r"alpha = 0.001 is not between 0.5.*as good as 1 unweighted"):
         calibrated([0.5], [1.0]).require_alpha(1e-3)
-    with pytest.raises(StatisticsError, match="exceed the bound 1 "):
+    with pytest.raises(StatisticsError, match=r"exceed the bound 1 "):
         weighted_from_histogram(
             np.array([0, 1, 0]),
             np.array([0, 2.0, 0]),
@@ -110,3 +119,47 @@ def test_bad_input_is_named() -> None:
             fingerprint="f",
             largest=3.0,
         )
+
+
+def test_negative_weights_in_a_histogram_withdraw_the_guarantee() -> None:
+    scores, weights = [0.5, 1.5, 1.6, 2.5, 2.6], [3.0, 1.0, 1.0, 1.0, -1.5]
+    folded = calibrated(scores, weights, fold=True)
+    counts, bins = folded.calibration.counts, {"edges": EDGES, "source": "W+jets", "fingerprint": "f"}
+    again = weighted_from_histogram(counts, folded.sums, folded.squares, largest=3.0, fold=True, **bins)  # type: ignore[arg-type]
+    assert again == folded
+    assert again.guarantee.startswith("no guarantee")
+    with pytest.raises(StatisticsError, match="negative or not finite in a bin"):
+        weighted_from_histogram(counts, folded.sums, folded.squares, largest=3.0, **bins)  # type: ignore[arg-type]
+    with pytest.raises(StatisticsError, match=r"exceed the bound 1 "):
+        weighted_from_histogram(counts, folded.sums, folded.squares, largest=1.0, fold=True, **bins)  # type: ignore[arg-type]
+
+
+def test_written_and_read(tmp_path: Path) -> None:
+    found = calibrated([0.5, 1.5, 2.5], [1.0, 2.0, -0.5], fold=True)
+    found.save(tmp_path / "c.json")
+    again = WeightedCalibration.load(tmp_path / "c.json")
+    assert again == found
+    assert hash(again) == hash(found)
+    with pytest.raises(InputFileError, match=r"c\.json: is not a weighted calibration .*exceed the bound 0.1"):
+        WeightedCalibration.from_dict(found.to_dict() | {"largest": 0.1}, origin="c.json")
+    with pytest.raises(InputFileError, match=r"is not a weighted calibration .*sums"):
+        WeightedCalibration.from_dict({"calibration": found.calibration.to_dict()})
+
+
+def test_the_check_of_unit_weights_is_the_unweighted_one() -> None:
+    rng = np.random.default_rng(3)
+    scores, held_out = rng.uniform(0, 3.3, 900), rng.uniform(0, 3.3, 400)
+    weighted = [
+        weighted_from_scores(s, np.full(len(s), 0.3), edges=EDGES, source="b", fingerprint="f")
+        for s in (scores, held_out)
+    ]
+    plain, counted = (from_scores(s, edges=EDGES, source="b", fingerprint="f") for s in (scores, held_out))
+    one, other = check_weighted_uniformity(*weighted), check_uniformity(plain, counted.counts)
+    for name in ("levels", "fraction", "low", "high", "expected_sigma", "max_deviation_p_value"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9), name
+    with pytest.raises(StatisticsError, match="binned differently"):
+        check_weighted_uniformity(
+            weighted[0], weighted_from_scores([1], [1], edges=[0, 9], source="b", fingerprint="f")
+        )
+    with pytest.raises(StatisticsError, match="confidence level of 2"):
+        check_weighted_uniformity(*weighted, confidence_level=2)

@@ -18,6 +18,7 @@ from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.split import SplitRule
 from darkop_dist.generation.sample import generate
 from darkop_dist.histograms import slice_of
+from darkop_dist.scoring.resolve import resolve
 from darkop_dist.stages.search import load_module
 
 MC = DatasetRecord(name="mc", kind="simulation", files=("x",))
@@ -165,3 +166,24 @@ def test_missing_columns_fail_unless_told_to_skip(
     flat = open_events(str(shared_data / "cms" / "dimuon_100k_flat.root"), record, 0, 10)
     with pytest.raises(InputFileError, match=r"has no branches Jet_pt, Jet_eta"):
         process(monojet, parameters, flat)
+
+
+def test_scores_are_counted_by_the_number_of_jets(
+    monojet: ModuleType, parameters: dict[str, Any], events: ak.Array
+) -> None:
+    """The category counts all scored events of a region once, and agrees with the histogram of jets; 4 is more too."""
+    model = monojet.MonoJet.Parameters.model_validate(parameters)
+    scorer = resolve("cylinder-fno-v1")
+    settings = SearchSettings(model, (), None, NO_SPLIT, 10, category="jets")
+    output = monojet.MonoJet(settings, scorer).process(events)
+    found = output["category_counts"][{"dataset": sum, "split": sum, "score": sum}]
+    jets = output["histograms"]["jets"][{"dataset": sum, "variation": "nominal"}]
+    assert found.sum() > 20
+    assert set(found.axes["jets"]) <= {f"jets = {n}" for n in (1, 2, 3, 4)}
+    for region in found.axes["region"]:
+        booked = jets[{"region": region}].counts(flow=True)[1:]  # the first bin holds no jets
+        for n in (1, 2, 3, 4):
+            name = f"jets = {n}"
+            counted = found[{"region": region, "jets": name}] if name in list(found.axes["jets"]) else 0
+            assert counted == (booked[n] if n < 4 else booked[4:].sum())
+    assert set(output["candidates"].table["jets"].to_pylist()) <= {1.0, 2.0, 3.0, 4.0}

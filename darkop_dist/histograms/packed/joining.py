@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from darkop_dist.histograms.candidates import Candidates, join_candidates
+from darkop_dist.histograms.groups import ScoreGroups, join_groups
 from darkop_dist.histograms.packed.container import raw_bytes
 from darkop_dist.histograms.packed.objects import add_objects
 from darkop_dist.histograms.packed.reading import read_payload
@@ -48,6 +49,8 @@ def join_values(values: list[Any]) -> Any:
     """The sum of two or more values of one type."""
     if all(isinstance(value, Candidates) for value in values):
         return join_candidates(values)
+    if all(isinstance(value, ScoreGroups) for value in values):
+        return join_groups(values)
     if all(coffea_kind(value) == "coffea.column_accumulator" for value in values):
         columns = [value.value for value in values]
         first = columns[0]

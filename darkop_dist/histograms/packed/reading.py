@@ -8,6 +8,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 from darkop_dist.histograms.candidates import Candidates
+from darkop_dist.histograms.groups import ScoreGroups
 from darkop_dist.histograms.packed import cells
 from darkop_dist.histograms.packed.blobs import value_of
 from darkop_dist.histograms.packed.container import Packed, from_raw_bytes
@@ -92,6 +93,8 @@ def _wrapped(node: Wrapped, packed: Packed) -> Any:
     match node.kind:
         case "candidates":
             return Candidates(child, int(node.about))
+        case "score groups":
+            return ScoreGroups(child)
         case "coffea.column_accumulator":
             return _coffea(node.kind)(child)
     made = _coffea(node.kind)(_factory(node.about))

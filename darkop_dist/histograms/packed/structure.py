@@ -106,7 +106,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Wrapped:
-    """An object around one value: a value or column accumulator, candidates."""
+    """An object around one value: a value or column accumulator, candidates, score groups."""
 
     kind: str
     about: str

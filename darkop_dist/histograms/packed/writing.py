@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from darkop_dist.errors import UnpackableError
 from darkop_dist.histograms.candidates import Candidates
+from darkop_dist.histograms.groups import ScoreGroups
 from darkop_dist.histograms.packed import cells
 from darkop_dist.histograms.packed.blobs import blob_of
 from darkop_dist.histograms.packed.container import Packed, raw_bytes
@@ -157,6 +158,8 @@ class _Writer:
             return Wrapped(name, "", self.node(value.value, _within(path, "value")))
         if isinstance(value, Candidates):
             return Wrapped("candidates", str(value.most), self._blob(value.table, path))
+        if isinstance(value, ScoreGroups):
+            return Wrapped("score groups", "", self._blob(value.table, path))
         return self._blob(value, path)
 
     def _blob(self, value: Any, path: str) -> Blob:

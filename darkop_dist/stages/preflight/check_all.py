@@ -31,6 +31,7 @@ from darkop_dist.stages.preflight.workers import Asked, ask_workers
 from darkop_dist.stages.search import (
     Say,
     Search,
+    check_category,
     check_signal_region,
     files_of,
     find_records,
@@ -69,6 +70,7 @@ def check_all(path: Path, *, cluster: bool = True, say: Say = lambda _: None, cl
     processor_class = load_processor(loaded)
     parameters = check_parameters(loaded, processor_class.Parameters)
     check_signal_region(loaded, processor_class)
+    check_category(loaded, processor_class)
     records = find_records(loaded)
     check_datasets(loaded, records)
     findings = [Finding("document", path.name, "ok", f"no mistake; {len(records)} datasets")]

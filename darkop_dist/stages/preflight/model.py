@@ -14,6 +14,7 @@ from darkop_dist.events.read import open_events
 from darkop_dist.events.representations import represent
 from darkop_dist.scoring.contract import Scorer
 from darkop_dist.scoring.resolve import resolve
+from darkop_dist.stages.choose import models_of
 from darkop_dist.stages.preflight.finding import Finding, failure, in_time
 from darkop_dist.stages.preflight.trial import Trial
 from darkop_dist.stages.search import Search
@@ -28,6 +29,12 @@ def check_scorer(search: Search) -> tuple[Finding, Scorer | None]:
     operator = search.document.operator
     if operator is None:
         return Finding("scorer", "operator", "skipped", "the document has no operator"), None
+    if operator.choose_from is not None:
+        try:
+            models = models_of(operator)
+        except DarkopError as error:
+            return failure("scorer", "operator.choose_from", error), None
+        return Finding("scorer", "operator.choose_from", "ok", f"{len(models)} models to choose from"), None
     if operator.checkpoint is None:
         return Finding("scorer", "operator.train", "skipped", "it is trained at the start of the run"), None
     try:
