@@ -22,6 +22,7 @@ Number = TypeVar("Number", np.int64, np.float64)
 FEWEST_FOR_GRID = 1 << 17  # with fewer scores a binary search is over before numba is loaded
 FEWEST_CELLS, MOST_CELLS = 1 << 16, 1 << 21
 BLOCK = 1 << 16
+MOST_BINS_IN_LANES = 1 << 12  # with more, two events in a row seldom meet, and the cache holds one histogram only
 
 
 class Grid(NamedTuple):
@@ -61,7 +62,7 @@ def count_scores(scores: npt.ArrayLike, edges: Floats, source: str) -> npt.NDArr
         return counts
     from darkop_dist.conformal.binning_loops import count_bins
 
-    lanes = np.zeros((4, bins), dtype=np.int64)
+    lanes = np.zeros((4 if bins <= MOST_BINS_IN_LANES else 1, bins), dtype=np.int64)
     refuse_nan(count_bins(lanes, grid, values), len(values), source)
     return np.asarray(lanes.sum(axis=0), dtype=np.int64)
 

@@ -52,13 +52,13 @@ def find_bins(found: Any, grid: Any, scores: Any) -> Any:
 
 @compiled
 def count_bins(lanes: Any, grid: Any, scores: Any) -> Any:
-    """Count into four histograms in turn, so that an event need not wait for the one before it; returns the NaNs."""
-    bins, missing = np.empty(BLOCK, dtype=np.int32), 0
+    """Count into some histograms in turn, so that an event need not wait for the one before it; returns the NaNs."""
+    bins, turn, missing = np.empty(BLOCK, dtype=np.int32), len(lanes) - 1, 0
     for start in range(0, len(scores), BLOCK):
         block = scores[start : start + BLOCK]
         missing += find_bins(bins, grid, block)
         for at in range(len(block)):
-            lanes[np.uint64(at & 3), np.uint64(bins[at])] += 1
+            lanes[np.uint64(at & turn), np.uint64(bins[at])] += 1
     return missing
 
 
