@@ -12,14 +12,18 @@ what is written is first made as a whole in memory (`Interchange`), so that noth
 """
 
 from darkop_dist.limits.interchange.files import Interchange
+from darkop_dist.limits.interchange.hepdata import Cutflow, Facts, hepdata_submission
 from darkop_dist.limits.interchange.patches import load_patchset
 from darkop_dist.limits.interchange.patchset import patchset
 from darkop_dist.limits.interchange.read_card import read_datacard
 from darkop_dist.limits.interchange.write_card import datacard
 
 __all__ = [
+    "Cutflow",
+    "Facts",
     "Interchange",
     "datacard",
+    "hepdata_submission",
     "load_patchset",
     "patchset",
     "read_datacard",
