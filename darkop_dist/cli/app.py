@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import check, chunk, datasets, generate, inject, limit, results, trigger
+from darkop_dist.cli import check, chunk, datasets, export, generate, inject, limit, results, trigger
 from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
@@ -29,6 +29,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(trigger.app, name="trigger")
 app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
+app.command("export")(export.export)
 app.command("calibrate")(results.calibrate)
 app.command("limits")(results.limits)
 app.command("limit")(limit.limit)
