@@ -44,6 +44,7 @@ class MassScan:
         expected: limits expected without signal at -2, -1, 0, 1, 2 sigma, shape (masses, 5).
         p0: local p-values of the background alone, shape (masses,).
         problems: masses that were left out, points and toys that failed, and why.
+        cross_section: the limits are on the cross section in pb and not on the signal strength.
     """
 
     masses: tuple[float, ...]
@@ -51,6 +52,7 @@ class MassScan:
     expected: tuple[tuple[float, ...], ...]
     p0: tuple[float, ...]
     problems: tuple[str, ...]
+    cross_section: bool = False
 
     def at(self, mass: float) -> tuple[float, float]:
         """The observed and the median expected limit at a mass, interpolated.
@@ -126,4 +128,4 @@ def scan_limits(limits: Mapping[float, Callable[[], LimitResult]], *, cross_sect
     if len(rows) < 2:
         raise StatisticsError(f"limits at {len(rows)} of {len(limits)} masses are no scan. {' '.join(problems)}")
     masses, observed_row, expected_rows, p0 = zip(*rows, strict=True)
-    return MassScan(masses, observed_row, expected_rows, p0, tuple(problems))
+    return MassScan(masses, observed_row, expected_rows, p0, tuple(problems), cross_section)

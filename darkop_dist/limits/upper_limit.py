@@ -117,7 +117,7 @@ class _Asymptotics:
     def cls(self, mu: float) -> ClsValues:
         """CLs from equations 59, 65 and 66 (q: 57) of arXiv:1007.1727."""
         root_q, root_qa = float(np.sqrt(self.observed.q(mu))), self.root_q_asimov(mu)
-        if self.statistic == "q" or root_q <= root_qa:
+        if self.statistic == "q" or root_q <= root_qa or root_qa == 0.0:
             shifted = root_q - root_qa
         else:
             shifted = (root_q**2 - root_qa**2) / (2.0 * root_qa)

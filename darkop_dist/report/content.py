@@ -313,6 +313,9 @@ class FitSummary:
         goodness_of_fit_p: p-value of the fit's quality.
         goodness_of_fit_method: how it was found, such as ``saturated model, asymptotic chi-square``.
         pulls: the constrained nuisance parameters.
+        impacts: how far nuisance parameters move the signal strength, largest first.
+        parameters: names of the parameters of the fit with signal.
+        correlation: their correlations, shape (parameters, parameters).
         prefit: yields per region before the fit.
         postfit: yields per region after the fit.
     """
@@ -321,6 +324,9 @@ class FitSummary:
     goodness_of_fit_p: float | None = None
     goodness_of_fit_method: str = ""
     pulls: tuple[Pull, ...] = ()
+    impacts: tuple[ImpactBar, ...] = ()
+    parameters: tuple[str, ...] = ()
+    correlation: Sequence[Sequence[float]] = ()
     prefit: tuple[StackedBins, ...] = ()
     postfit: tuple[StackedBins, ...] = ()
 
@@ -440,6 +446,7 @@ class PageInput:
         categories: one check for each category, instead, where p-values are given by category.
         drift: tests of runs and of files.
         limits: one per signal.
+        mass_limits: the limits against mass; None if the signals have none.
         fit: the fit to the data.
         candidates: the most anomalous events, most anomalous first.
         ledger: one row per dataset.
@@ -461,6 +468,7 @@ class PageInput:
     categories: Mapping[str, CalibrationCheck] = field(default_factory=dict)
     drift: tuple[Drift, ...] = ()
     limits: tuple[SignalLimit, ...] = ()
+    mass_limits: MassLimits | None = None
     fit: FitSummary | None = None
     candidates: tuple[Candidate, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()

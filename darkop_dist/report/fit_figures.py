@@ -78,6 +78,8 @@ def correlation_figure(names: Sequence[str], matrix: npt.ArrayLike, context: Plo
     Returns:
         The figure, or None where nothing is correlated.
     """
+    if not len(names):
+        return None
     correlation = np.asarray(matrix, dtype=np.float64)
     off_diagonal = np.abs(correlation - np.diag(np.diag(correlation)))
     strongest = off_diagonal.max(axis=1, initial=0.0)
@@ -101,7 +103,6 @@ def correlation_figure(names: Sequence[str], matrix: npt.ArrayLike, context: Plo
                         colour = "white" if abs(value) > 0.6 else "black"
                         axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
         figure.colorbar(image, ax=axes, shrink=0.8, label="Correlation")
-        experiment_label(axes, context)
     return figure
 
 

@@ -16,6 +16,7 @@ from darkop_dist.report.content import FitSummary, PageInput, PassOverEvents, St
 from darkop_dist.report.digits import number, plain
 from darkop_dist.report.display import display_figure
 from darkop_dist.report.drift import drift_figure
+from darkop_dist.report.fit_figures import MOST_IMPACTS, correlation_figure, mass_figure, ranking_figure
 from darkop_dist.report.limit_figures import limit_summary_figure, most_pulled, pulls_figure, scan_figure
 from darkop_dist.report.scores import score_figure
 from darkop_dist.report.stack import stack_figure
@@ -108,6 +109,9 @@ def _planned(page: PageInput) -> Iterator[_Planned]:
 def _limits(page: PageInput) -> Iterator[_Planned]:
     caption = "Upper limits on the signal strength; 1 is the signal's own cross section."
     yield _Planned(Picture("limits", "limits", caption), partial(limit_summary_figure, page.limits, page.context))
+    if page.mass_limits is not None:
+        caption = "Upper limits against the mass; between the masses the line is drawn straight."
+        yield _Planned(Picture("limits", "mass", caption), partial(mass_figure, page.mass_limits, page.context))
     for limit in page.limits:
         caption = f"CLs against the signal strength of {plain(limit.label or limit.signal)}. {limit.method}".strip()
         yield _Planned(
@@ -121,6 +125,17 @@ def _fit(page: PageInput, fit: FitSummary) -> Iterator[_Planned]:
     if len(fit.pulls) > len(most_pulled(fit.pulls)):
         caption += f" The {len(most_pulled(fit.pulls))} farthest of {len(fit.pulls)} are shown."
     yield _Planned(Picture("pulls", "pulls", caption), partial(pulls_figure, fit.pulls, page.context))
+    caption = (
+        "Change of the fitted signal strength when a parameter is held one standard deviation from its fitted value "
+        "and all others are fitted again (filled; outlined: with the width of its constraint), and pulls of the fit "
+        f"with signal. {_largest(len(fit.impacts))}".strip()
+    )
+    yield _Planned(Picture("pulls", "impacts", caption), partial(ranking_figure, fit.impacts, "mu", page.context))
+    caption = "Correlations of at least 0.1 between parameters of the fit with signal."
+    yield _Planned(
+        Picture("pulls", "correlations", caption),
+        partial(correlation_figure, fit.parameters, fit.correlation, page.context),
+    )
     after = {bins.region: bins for bins in fit.postfit}
     before = {bins.region: bins for bins in fit.prefit}
     for region in dict.fromkeys([*before, *after]):
@@ -188,6 +203,10 @@ def _timeline(found: PassOverEvents) -> _Planned:
         Picture("timeline", "timeline", caption, wide=True),
         partial(timeline_figure, found.timeline),
     )
+
+
+def _largest(impacts: int) -> str:
+    return f"The {MOST_IMPACTS} largest of {impacts} are shown." if impacts > MOST_IMPACTS else ""
 
 
 def _outside_note(bins: StackedBins) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from darkop_dist.limits import FitResult, RegionYields
+from darkop_dist.limits import FitResult, Ranking, RegionYields
 from darkop_dist.report import content
 from darkop_dist.report.directory import finished_directory
 from darkop_dist.report.fit_figures import correlation_figure, profile_figure, ranking_figure
@@ -45,6 +45,22 @@ def pulls_of(fitted: FitResult) -> tuple[content.Pull, ...]:
         content.Pull(p.name, p.pull, p.uncertainty / p.prefit_uncertainty)
         for p in fitted.parameters
         if p.pull is not None and not p.name.startswith("staterror")
+    )
+
+
+def impacts_of(ranking: Ranking, fitted: FitResult) -> tuple[content.ImpactBar, ...]:
+    """Impacts for a plot, with fitted uncertainties in units of the constraints' widths.
+
+    Args:
+        ranking: the impacts.
+        fitted: the fit with signal of the same workspace.
+    """
+    widths = {p.name: p.prefit_uncertainty or 1.0 for p in fitted.parameters}
+    return tuple(
+        content.ImpactBar(
+            one.name, one.pull, one.uncertainty / widths[one.name], one.up, one.down, one.prefit_up, one.prefit_down
+        )
+        for one in ranking.impacts
     )
 
 
@@ -90,15 +106,7 @@ def _figures(result: WorkspaceResult) -> Iterator[tuple[str, Any]]:
     fitted = result.signal_fit
     yield "correlations", correlation_figure([p.name for p in fitted.parameters], fitted.correlation, CONTEXT)
     if result.ranking is not None:
-        widths = {p.name: p.prefit_uncertainty for p in fitted.parameters}
-        bars = [
-            content.ImpactBar(
-                one.name, one.pull, one.uncertainty / (widths[one.name] or 1.0), one.up, one.down,
-                one.prefit_up, one.prefit_down,
-            )
-            for one in result.ranking.impacts
-        ]  # fmt: skip
-        yield "impacts", ranking_figure(bars, result.poi, CONTEXT)
+        yield "impacts", ranking_figure(impacts_of(result.ranking, fitted), result.poi, CONTEXT)
     for scan in result.scans:
         curve = content.ProfileCurve(
             scan.parameter, scan.bestfit, scan.values, scan.twice_delta_nll, scan.confidence_level, scan.low, scan.high

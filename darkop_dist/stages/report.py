@@ -22,7 +22,7 @@ from darkop_dist.stages.choose import choice_sentence
 from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.drift import load_drift
 from darkop_dist.stages.fit_model import fit_samples, observable_label
-from darkop_dist.stages.limit_plots import pulls_of, stacked
+from darkop_dist.stages.limit_plots import impacts_of, pulls_of, stacked
 from darkop_dist.stages.shown_calibration import anomaly_sentences, shown_calibrations
 from darkop_dist.stages.warnings import page_warnings
 
@@ -39,7 +39,8 @@ def write_report(context: RunContext) -> Path:
         InputFileError: a file of the run is damaged.
         OutputError: the page cannot be written.
     """
-    results = LimitsFile.load(context.run.limits).results if context.run.limits.exists() else ()
+    found = LimitsFile.load(context.run.limits) if context.run.limits.exists() else LimitsFile(())
+    results = found.results
     calibrations = shown_calibrations(context)
     calibration = calibrations.get(calibrate.ALL)
     limits = tuple(_limit(result) for result in results)
@@ -48,7 +49,7 @@ def write_report(context: RunContext) -> Path:
         subtitle=context.document.description,
         facts=_facts(context),
         headline=tuple(_headline(context, limits, calibrations)),
-        warnings=tuple(page_warnings(context, results)),
+        warnings=(*page_warnings(context, results), *found.problems),
         context=_plot_context(context),
         samples=_samples(context),
         cutflows=tuple(_cutflows(context)),
@@ -58,6 +59,7 @@ def write_report(context: RunContext) -> Path:
         categories={} if calibration else calibrations,
         drift=load_drift(context),
         limits=limits,
+        mass_limits=_mass_limits(found),
         fit=_fit(context, results[0]) if results else None,
         candidates=tuple(_candidates(context)),
         ledger=tuple(_ledger(context)),
@@ -199,8 +201,26 @@ def _fit(context: RunContext, result: SignalResult) -> content.FitSummary | None
         goodness_of_fit_p=fitted.goodness.p_value if result.observed == "data" else None,
         goodness_of_fit_method="saturated model, asymptotic chi-square",
         pulls=pulls_of(fitted),
+        impacts=impacts_of(result.ranking, result.signal_fit) if result.ranking and result.signal_fit else (),
+        parameters=tuple(p.name for p in result.signal_fit.parameters) if result.signal_fit else (),
+        correlation=result.signal_fit.correlation if result.signal_fit else (),
         prefit=tuple(_bins(region, label, result, "before the fit") for region in fitted.prefit),
         postfit=tuple(_bins(region, label, result, "after the fit") for region in fitted.postfit),
+    )
+
+
+def _mass_limits(found: LimitsFile) -> content.MassLimits | None:
+    scan = found.mass_scan()
+    if scan is None:
+        return None
+    return content.MassLimits(
+        masses=scan.masses,
+        observed=scan.observed if found.results[0].observed == "data" else None,
+        expected=tuple(zip(*scan.expected, strict=True)),
+        confidence_level=found.results[0].limit.confidence_level,
+        limit_label=r"Limit on the cross section $\sigma$ [pb]"
+        if scan.cross_section
+        else r"Limit on the signal strength $\mu$",
     )
 
 

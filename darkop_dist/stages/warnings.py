@@ -48,6 +48,9 @@ def page_warnings(context: RunContext, results: tuple[SignalResult, ...]) -> Ite
     for dataset, notes in context.notes.items():
         for text, events in notes.items():
             yield f"{dataset}: {text} ({events} events)."
+    for result in results:
+        for problem in (*result.limit.problems, *(result.ranking.problems if result.ranking else ())):
+            yield f"Limit on {result.signal}: {problem}."
     for note in dict.fromkeys(note for result in results for note in result.notes):
         signals = [result.signal for result in results if note in result.notes]
         yield f"Model{'' if len(signals) == len(results) else ' of ' + ', '.join(signals)}: {note}."

@@ -255,3 +255,13 @@ def test_a_failed_point_never_loses_the_scan(
     assert result.scan_mu == best.scan_mu[:11] + best.scan_mu[12:]
     assert result.observed == best.observed
     assert result.problems == (f"the point mu = {best.scan_mu[11]:.4g} of the scan is left out: out of order",)
+
+
+def test_no_sensitivity_is_a_cls_of_one(counting: Counting) -> None:
+    """A background that only this bin measures takes any signal: CLs is 1, and no division by zero."""
+    workspace = counting(5.0, 50.0, 53.0)
+    free = {"name": "k", "type": "normfactor", "data": None}
+    workspace.spec["channels"][0]["samples"][0]["modifiers"].append(free)
+    values = cls_values(workspace, 1.0)
+    assert values.observed == pytest.approx(1.0, abs=1e-6)
+    assert values.expected == pytest.approx([1.0] * 5, abs=1e-5)

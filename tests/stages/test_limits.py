@@ -16,6 +16,7 @@ from darkop_dist.runs import RunDirectory
 from darkop_dist.stages.context import RunContext, load_context
 from darkop_dist.stages.limits import headlines, write_limits
 from darkop_dist.stages.pipeline import Request, run_search
+from darkop_dist.stages.report import write_report
 
 MASSES = {"signal": 1500.0, "lighter": 1000.0, "heavier": 2000.0}
 
@@ -66,6 +67,16 @@ def test_impacts_are_kept(run: RunDirectory) -> None:
     ranking = LimitsFile.load(run.limits).results[0].ranking
     assert ranking is not None
     assert "luminosity" in {impact.name for impact in ranking.impacts}
+
+
+def test_the_page_shows_mass_impacts_and_what_has_no_limit(run: RunDirectory) -> None:
+    page = write_report(load_context(run))
+    text = page.read_text()
+    assert "Upper limits against the mass" in text
+    assert "Change of the fitted signal strength when a parameter is held" in text
+    assert "empty has no limit: the signal empty has no selected events" in text
+    names = {path.name.split("-", 1)[1] for path in page.parent.rglob("*.png")}
+    assert {"mass.png", "impacts.png"} <= names
 
 
 def test_toys_are_kept_beside_the_run_and_taken_up(run: RunDirectory) -> None:
