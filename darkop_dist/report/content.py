@@ -313,22 +313,22 @@ class FitSummary:
         goodness_of_fit_p: p-value of the fit's quality.
         goodness_of_fit_method: how it was found, such as ``saturated model, asymptotic chi-square``.
         pulls: the constrained nuisance parameters.
+        prefit: yields per region before the fit.
+        postfit: yields per region after the fit.
         impacts: how far nuisance parameters move the signal strength, largest first.
         parameters: names of the parameters of the fit with signal.
         correlation: their correlations, shape (parameters, parameters).
-        prefit: yields per region before the fit.
-        postfit: yields per region after the fit.
     """
 
     hypothesis: str = ""
     goodness_of_fit_p: float | None = None
     goodness_of_fit_method: str = ""
     pulls: tuple[Pull, ...] = ()
+    prefit: tuple[StackedBins, ...] = ()
+    postfit: tuple[StackedBins, ...] = ()
     impacts: tuple[ImpactBar, ...] = ()
     parameters: tuple[str, ...] = ()
     correlation: Sequence[Sequence[float]] = ()
-    prefit: tuple[StackedBins, ...] = ()
-    postfit: tuple[StackedBins, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -446,12 +446,12 @@ class PageInput:
         categories: one check for each category, instead, where p-values are given by category.
         drift: tests of runs and of files.
         limits: one per signal.
-        mass_limits: the limits against mass; None if the signals have none.
         fit: the fit to the data.
         candidates: the most anomalous events, most anomalous first.
         ledger: one row per dataset.
         events_pass: where the time of the pass over the events went.
         provenance: what the result was made with.
+        mass_limits: the limits against mass; None if the signals have none.
     """
 
     name: str
@@ -468,9 +468,9 @@ class PageInput:
     categories: Mapping[str, CalibrationCheck] = field(default_factory=dict)
     drift: tuple[Drift, ...] = ()
     limits: tuple[SignalLimit, ...] = ()
-    mass_limits: MassLimits | None = None
     fit: FitSummary | None = None
     candidates: tuple[Candidate, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
     events_pass: PassOverEvents | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    mass_limits: MassLimits | None = None
