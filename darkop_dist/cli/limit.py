@@ -73,6 +73,10 @@ def _print(result: WorkspaceResult, *, yields: bool) -> None:
         f"{found.p0_expected:.4g} ({found.z_expected:.2f} sigma)",
         markup=False,
     )
+    if found.p0_toys is not None:
+        OUT.print(
+            f"from toys   p0 = {found.p0_toys:.4g}, fit without signal p = {found.goodness_p_toys:.4g}", markup=False
+        )
     for name, one in (("without", result.background_fit), ("with", result.signal_fit)):
         good = one.goodness
         p_value = "" if good.p_value is None else f", p = {good.p_value:.3g}"

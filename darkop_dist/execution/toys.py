@@ -34,7 +34,7 @@ def toys_on(client: Any) -> Runner:
                 else:
                     problem = future.exception() if future.status == "error" else future.status
                     reason = f"{type(problem).__name__}: {problem}" if isinstance(problem, BaseException) else problem
-                    yield ToyBatch(of_future[future], (), (), str(reason))
+                    yield ToyBatch(of_future[future], (), (), (), str(reason))
         finally:
             client.cancel(futures)
 

@@ -116,6 +116,12 @@ class FitResult:
     prefit: tuple[RegionYields, ...]
     postfit: tuple[RegionYields, ...]
 
+    @property
+    def covariance(self) -> Floats:
+        """Covariance matrix in the order of the parameters, shape (parameters, parameters); zero for what was held."""
+        errors = np.array([parameter.uncertainty for parameter in self.parameters])
+        return np.asarray(np.array(self.correlation) * np.outer(errors, errors), dtype=np.float64)
+
 
 def fit(workspace: Workspace, *, hypothesis: Hypothesis) -> FitResult:
     """Fit a workspace.

@@ -15,7 +15,7 @@ from darkop_dist.limits.toys import Runner, ToyBatch, ToyTask
 from darkop_dist.limits.workspace import Workspace
 from darkop_dist.runs import read_json, write_json
 
-SCHEMA = "darkop.toys/1"  # a new number where the same task would give other toys
+SCHEMA = "darkop.toys/2"  # a new number where the same task would give other toys
 
 
 def kept_in(directory: Path, runner: Runner) -> Runner:
@@ -56,7 +56,9 @@ def _read(path: Path, task: ToyTask) -> ToyBatch | None:
         return None
     try:
         content = read_json(path, SCHEMA)
-        batch = TypeAdapter(ToyBatch).validate_python({key: content.get(key) for key in ("task", "q", "failures")})
+        batch = TypeAdapter(ToyBatch).validate_python(
+            {key: content.get(key) for key in ("task", "q", "failures", "discovery")}
+        )
     except (InputFileError, ValidationError):
         return None
     return batch if batch.task == task else None

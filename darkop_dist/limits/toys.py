@@ -23,6 +23,7 @@ from darkop_dist.limits.workspace import Workspace
 POINTS = 8
 BATCH = 100
 MOST_FAILED = 0.01  # of a point's toys
+ROUNDING = 1e-6  # of a test statistic: toys with the data's counts reach them
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class ToyBatch:
         task: the task.
         q: the test statistic, one row per toy that could be fitted and one column per strength tested.
         failures: why the others could not.
+        discovery: for toys without signal, q0 and the goodness-of-fit statistic of the fit without signal, per toy.
         lost: why the whole batch could not be computed, such as a worker that died; it can be tried again.
     """
 
     task: ToyTask
     q: tuple[tuple[float, ...], ...]
     failures: tuple[str, ...]
+    discovery: tuple[tuple[float, float], ...] = ()
     lost: str = ""
 
 
@@ -78,6 +81,8 @@ class ToyScan:
         observed: the limit.
         observed_error: its standard deviation from the number of toys.
         expected: expected limits, in the same order.
+        p0: share of toys without signal whose q0 is as large, (1 + reached)/(1 + toys).
+        goodness_p: share of toys without signal that a fit without signal describes as badly, counted likewise.
         failures: toys and points that were left out, and why.
     """
 
@@ -88,6 +93,8 @@ class ToyScan:
     observed: float
     observed_error: float
     expected: tuple[float, ...]
+    p0: float
+    goodness_p: float
     failures: tuple[str, ...]
 
 
@@ -105,15 +112,23 @@ def run_task(workspace: Workspace, task: ToyTask) -> ToyBatch:
     likelihood = likelihood_of(workspace, negative=task.negative)
     truth = Profile.of_data(likelihood, likelihood.data).at(task.truth).parameters
     rng = np.random.default_rng(np.random.SeedSequence(task.seed, spawn_key=task.stream))
-    found, failures = [], []
+    found, discovery, failures = [], [], []
     for _ in range(task.toys):
         data = draw(likelihood, truth, rng)
         try:
             profile = Profile.of_data(likelihood, data, truth)
-            found.append(tuple(profile.q(mu) for mu in task.tested))
+            row = tuple(profile.q(mu) for mu in task.tested)
+            if task.truth == 0.0:
+                discovery.append(_discovery(profile))
+            found.append(row)
         except FitError as error:
             failures.append(str(error))
-    return ToyBatch(task, tuple(found), tuple(failures))
+    return ToyBatch(task, tuple(found), tuple(failures), tuple(discovery))
+
+
+def _discovery(profile: Profile) -> tuple[float, float]:
+    """q0, and how far the fit without signal lies from the saturated model."""
+    return profile.q0(), profile.at(0.0).twice_nll - profile.likelihood.saturated(profile.data)
 
 
 def scan_with_toys(
@@ -147,7 +162,8 @@ def scan_with_toys(
     strengths = np.geomspace(0.5 * min(around), 2.0 * max(around), POINTS).tolist()
     negative = observed.likelihood.lowest < 0
     tasks = plan_toys(strengths, toys, seed, negative=negative)
-    samples, failures = _collected(runner(workspace, tasks), strengths)
+    batches = sorted(runner(workspace, tasks), key=lambda batch: batch.task.stream)
+    samples, failures = _collected(batches, strengths)
     background = samples[0]
     if len(background) < (1 - MOST_FAILED) * toys:
         raise FitError(
@@ -166,6 +182,7 @@ def scan_with_toys(
     kept = np.array([point[0] for point in points])
     cls, errors = (np.array([point[column] for point in points]) for column in (1, 2))
     bands = np.array([point[3] for point in points])
+    p0, goodness_p = _shares(observed, batches)
     limit = _crossing(kept, cls, alpha, toys)
     if limit is None:
         raise StatisticsError(
@@ -190,6 +207,8 @@ def scan_with_toys(
             (float(kept[0]) if bands[0, band] < alpha else float(kept[-1])) if found is None else found
             for band, found in enumerate(expected)
         ),
+        p0=p0,
+        goodness_p=goodness_p,
         failures=tuple(failures),
     )
 
@@ -221,9 +240,16 @@ def draw(likelihood: Likelihood, truth: Floats, rng: np.random.Generator) -> Dat
     return Data(counts, np.concatenate([normal, poisson]))
 
 
-def _collected(batches: Iterable[ToyBatch], strengths: Sequence[float]) -> tuple[list[Floats], list[str]]:
-    """The test statistics per hypothesis, in the order of the plan whatever the order in which they came."""
-    ordered = sorted(batches, key=lambda batch: batch.task.stream)
+def _shares(observed: Profile, batches: Sequence[ToyBatch]) -> tuple[float, float]:
+    """Share of the toys without signal with an excess, and with a misfit, as large as that of the data."""
+    toys = np.array([row for batch in batches for row in batch.discovery]).reshape(-1, 2)
+    reached = np.sum(toys >= np.array(_discovery(observed)) - ROUNDING, axis=0)
+    p0, goodness = (1 + reached) / (1 + len(toys))
+    return float(p0), float(goodness)
+
+
+def _collected(ordered: Sequence[ToyBatch], strengths: Sequence[float]) -> tuple[list[Floats], list[str]]:
+    """The test statistics per hypothesis, and what was left out."""
     samples, failures = [], []
     for number in range(len(strengths) + 1):
         rows = [row for batch in ordered if batch.task.stream[0] == number for row in batch.q]

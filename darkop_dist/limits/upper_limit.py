@@ -73,6 +73,8 @@ class LimitResult:
         xsec_limit_pb: the observed limit as a cross section in pb, where the signal's is known.
         xsec_limit_expected_pb: the expected ones.
         observed_error: standard deviation of the observed limit from the number of toys; None if asymptotic.
+        p0_toys: p-value of the background alone from the toys, (1 + reached)/(1 + toys); None if asymptotic.
+        goodness_p_toys: goodness of fit of the background alone from the toys (saturated model); None if asymptotic.
         problems: points and toys that were left out and why, and fits that fell back to another minimiser.
     """
 
@@ -97,6 +99,8 @@ class LimitResult:
     xsec_limit_pb: float | None = None
     xsec_limit_expected_pb: tuple[float, ...] | None = None
     observed_error: float | None = None
+    p0_toys: float | None = None
+    goodness_p_toys: float | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -254,6 +258,8 @@ def limit_of(
         cls_at_limit=at_limit,
         toys=toys,
         observed_error=None if found is None else found.observed_error,
+        p0_toys=None if found is None else found.p0,
+        goodness_p_toys=None if found is None else found.goodness_p,
         problems=(*failures, *_fallbacks(asymptotics, discovery), *_at_bounds(asymptotics.observed)),
         assumptions=assumptions,
         xsec_limit_pb=None if xsec_pb is None else observed * xsec_pb,
@@ -317,7 +323,11 @@ def _root(falling: Callable[[float], float], level: float, guess: float) -> floa
 
 
 def _assumptions(workspace: Workspace, toys: int) -> str:
-    how = f"CLs from {toys} toys per hypothesis and point; p0 asymptotic" if toys else ASYMPTOTIC.removesuffix(".")
+    how = (
+        f"CLs from {toys} toys per hypothesis and point; p0 asymptotic and from toys"
+        if toys
+        else ASYMPTOTIC.removesuffix(".")
+    )
     events = workspace.expected_background
     few = f"; only {events:.3g} background events are expected: check with toys" if events < 10 and not toys else ""
     data = "; Asimov data: the background expectation stands for the observation" * (workspace.observed == "asimov")

@@ -62,7 +62,7 @@ def test_other_toys_are_not_taken_for_these(counting: Counting, tmp_path: Path) 
         file.write_text(file.read_text()[:-20])
     assert list(run(workspace, [task])) == [batch]
     assert len(done) == 4
-    lost = ToyBatch(ToyTask(2.0, (2.0,), 5, 3, (2, 0), negative=False), (), (), "a worker died")
+    lost = ToyBatch(ToyTask(2.0, (2.0,), 5, 3, (2, 0), negative=False), (), (), (), "a worker died")
     keeping = kept_in(tmp_path, lambda _workspace, _tasks: [lost])
     assert list(keeping(workspace, [lost.task])) == [lost]
     assert next(iter(run(workspace, [lost.task]))).lost == ""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from scipy import special, stats
 
 from darkop_dist.errors import FitError
-from darkop_dist.limits import Workspace, upper_limit
+from darkop_dist.limits import Workspace, fit, upper_limit
 from darkop_dist.limits.likelihood import Data, Likelihood, Minimum
 from darkop_dist.limits.toys import ToyBatch, ToyTask, plan_toys, run_here, run_task
 
@@ -92,3 +93,27 @@ def test_limits_cover(counting: Counting) -> None:
     missed = frequency[np.array(limits) < 1.0].sum() / 1000
     assert missed <= 0.05 + 3 * 0.007 + 0.01
     assert missed > 0.0
+
+
+def test_discovery_and_goodness_of_fit_from_toys(counting: Counting) -> None:
+    """16 events on 8: P(n >= 16 | 8) exactly, from 600 toys: 4 binomial standard deviations.
+
+    Without nuisance parameters the misfit of the background alone is 2 (b - n + n ln(n/b)): as bad are 16 or more
+    events, and those so few that the formula gives as much.
+    """
+    result = upper_limit(counting(5.0, 8.0, 16.0), signal="s", toys=600, seed=2)
+    assert result.p0_toys is not None
+    assert result.goodness_p_toys is not None
+
+    def misfit(n: np.ndarray) -> np.ndarray:
+        return 2 * (8.0 - n + special.xlogy(n, n / 8.0))
+
+    counts = np.arange(200.0)
+    as_bad = stats.poisson.pmf(counts, 8.0)[misfit(counts) >= misfit(np.array([16.0])) - 1e-9].sum()
+    for found, exact in ((result.p0_toys, stats.poisson.sf(15, 8.0)), (result.goodness_p_toys, as_bad)):
+        assert abs(found - exact) < 4 * np.sqrt(exact / 600) + 1 / 601
+
+
+def test_covariance_of_a_fit(counting: Counting) -> None:
+    fitted = fit(counting(5.0, 50.0, 53.0), hypothesis="signal+background")
+    assert fitted.covariance[0, 0] == pytest.approx(fitted.mu_hat_uncertainty**2)
