@@ -14,6 +14,7 @@ from darkop_dist.errors import StatisticsError, UnknownNameError
 from darkop_dist.limits import LimitsFile
 from darkop_dist.runs import RunDirectory
 from darkop_dist.stages.context import RunContext, load_context
+from darkop_dist.stages.limit_file import LimitRequest, analyse, workspaces_of
 from darkop_dist.stages.limits import headlines, write_limits
 from darkop_dist.stages.pipeline import Request, run_search
 from darkop_dist.stages.report import write_report
@@ -61,6 +62,16 @@ def test_limits_against_mass(run: RunDirectory) -> None:
     assert medians == sorted(medians, reverse=True)
     by_mass = {result.mass_gev: result.limit for result in LimitsFile.load(run.limits).results}
     assert scan.observed == tuple(by_mass[mass].xsec_limit_pb for mass in scan.masses)
+
+
+def test_darkop_limit_takes_all_workspaces_of_a_run(run: RunDirectory) -> None:
+    paths = workspaces_of(run.path)
+    assert [path.name for path in paths] == [f"workspace-{name}.json" for name in sorted(MASSES)]
+    results = analyse(paths, LimitRequest(impacts=False))
+    stored = {result.signal: result.limit for result in LimitsFile.load(run.limits).results}
+    for result in results:
+        assert result.limit.observed == pytest.approx(stored[result.limit.signal].observed, rel=1e-9)
+        assert abs(result.pyhf_difference) < 1e-9
 
 
 def test_impacts_are_kept(run: RunDirectory) -> None:
