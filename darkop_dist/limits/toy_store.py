@@ -15,7 +15,7 @@ from darkop_dist.limits.toys import Runner, ToyBatch, ToyTask
 from darkop_dist.limits.workspace import Workspace
 from darkop_dist.runs import read_json, write_json
 
-SCHEMA = "darkop.toys/2"  # a new number where the same task would give other toys
+SCHEMA = "darkop.toys/3"  # a new number where the same task would give other toys
 
 
 def kept_in(directory: Path, runner: Runner) -> Runner:

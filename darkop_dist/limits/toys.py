@@ -23,6 +23,7 @@ from darkop_dist.limits.workspace import Workspace
 POINTS = 8
 BATCH = 100
 MOST_FAILED = 0.01  # of a point's toys
+MOST_DRAWN = 1e18  # auxiliary counts: NumPy draws no more, and what fluctuates by 1e-9 of itself need not
 ROUNDING = 1e-6  # of a test statistic: toys with the data's counts reach them
 
 
@@ -225,7 +226,7 @@ def plan_toys(strengths: Sequence[float], toys: int, seed: int, *, negative: boo
 
 
 def draw(likelihood: Likelihood, truth: Floats, rng: np.random.Generator) -> Data:
-    """One pseudo-experiment: counts and auxiliary data.
+    """One pseudo-experiment: counts and auxiliary data. The constraints of constants do not fluctuate.
 
     Args:
         likelihood: the model.
@@ -235,9 +236,12 @@ def draw(likelihood: Likelihood, truth: Floats, rng: np.random.Generator) -> Dat
     expected, parameters = likelihood.expected(truth), likelihood.model.parameters
     split = len(parameters.normal)
     normal = rng.normal(expected.auxiliary[:split], parameters.sigma)
-    poisson = rng.poisson(expected.auxiliary[split:])
+    means = expected.auxiliary[split:]
+    poisson = np.where(means > MOST_DRAWN, means, rng.poisson(np.minimum(means, MOST_DRAWN)))
     counts = rng.poisson(expected.counts).astype(np.float64)
-    return Data(counts, np.concatenate([normal, poisson]))
+    held = parameters.held[np.concatenate([parameters.normal, parameters.poisson])]
+    auxiliary = np.where(held, likelihood.data.auxiliary, np.concatenate([normal, poisson]))
+    return Data(counts, auxiliary)
 
 
 def _shares(observed: Profile, batches: Sequence[ToyBatch]) -> tuple[float, float]:
@@ -268,16 +272,20 @@ def _cls_of(
 ) -> tuple[float, float, list[float]]:
     """CLs of the data with its binomial error, and of the background's quantiles."""
     bands = np.quantile(background, special.ndtr(np.asarray(sigmas)), method="inverted_cdf")
-    above, below = int(np.sum(signal >= observed)), max(int(np.sum(background >= observed)), 1)
+    above = int(np.sum(signal >= observed - ROUNDING))
+    below = max(int(np.sum(background >= observed - ROUNDING)), 1)
     cls = _cls(observed, signal, background)
     relative = np.sqrt((1 - above / len(signal)) / max(above, 1) + max(1 - below / len(background), 0.0) / below)
     return cls, float(max(cls, 1.0 / len(signal)) * relative), [_cls(float(q), signal, background) for q in bands]
 
 
 def _cls(q: float, signal: Floats, background: Floats) -> float:
-    """P(q or larger | s + b) / P(q or larger | b); a denominator without toys counts as one toy."""
-    passed = max(float(np.mean(background >= q)), 1.0 / len(background))
-    return float(np.mean(signal >= q)) / passed
+    """P(q or larger | s + b) / P(q or larger | b); a denominator without toys counts as one toy.
+
+    Toys with the same counts have the same q but for rounding, and all of them count.
+    """
+    passed = max(float(np.mean(background >= q - ROUNDING)), 1.0 / len(background))
+    return float(np.mean(signal >= q - ROUNDING)) / passed
 
 
 def _crossing(strengths: Floats, cls: Floats, alpha: float, toys: int) -> float | None:

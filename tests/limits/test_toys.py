@@ -114,6 +114,55 @@ def test_discovery_and_goodness_of_fit_from_toys(counting: Counting) -> None:
         assert abs(found - exact) < 4 * np.sqrt(exact / 600) + 1 / 601
 
 
+def test_toys_with_the_counts_of_the_data_are_as_extreme(counting: Counting) -> None:
+    """3 events on 3: CLs = P(n <= 3 | mu + 3) / P(n <= 3 | 3) exactly, of the data and of the median background.
+
+    600 toys: 4 standard deviations of the ratio. Without the toys with 3 events CLs would be half as large.
+    """
+    result = upper_limit(counting(1.0, 3.0, 3.0), signal="s", toys=600, seed=3)
+    below = stats.poisson.cdf(3, 3.0)
+    for mu, observed, expected in zip(result.scan_mu, result.scan_cls_obs, result.scan_cls_exp, strict=True):
+        passed = stats.poisson.cdf(3, mu + 3.0)
+        error = passed / below * np.sqrt(((1 - passed) / passed + (1 - below) / below) / 600)
+        assert abs(observed - passed / below) < 4 * error + 1 / 600
+        assert abs(expected[2] - passed / below) < 4 * error + 1 / 600
+
+
+def with_uncertainty(kind: str, sizes: list[float], bins: int = 20) -> Workspace:
+    """100 expected and observed events in each bin, alternating by 10 up and down, with one modifier."""
+    modifier = {"name": "size", "type": kind, "data": sizes}
+    signal = {"name": "s", "data": [5.0] * bins, "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
+    background = {"name": "b", "data": [100.0] * bins, "modifiers": [modifier]}
+    spec = {
+        "channels": [{"name": "c", "samples": [background, signal]}],
+        "observations": [{"name": "c", "data": [110.0, 90.0] * (bins // 2)}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    return Workspace("s", spec, "data")
+
+
+@pytest.mark.parametrize("kind", ["staterror", "shapesys"])
+def test_goodness_of_fit_takes_no_toys_of_constants(kind: str) -> None:
+    """20 bins with a chi-square of 20, 19 of them without uncertainty: 100 toys and the chi-square law agree.
+
+    Constraints of constants that fluctuated would add 19 to the toys' chi-square: p = .99 and not .46. Four binomial
+    standard deviations.
+    """
+    workspace = with_uncertainty(kind, [1.0] + [0.0] * 19)
+    result = upper_limit(workspace, signal="s", toys=100, seed=1)
+    asymptotic = fit(workspace, hypothesis="background-only").goodness.p_value
+    assert asymptotic is not None
+    assert result.goodness_p_toys is not None
+    assert abs(result.goodness_p_toys - asymptotic) < 4 * 0.05
+
+
+def test_an_uncertainty_that_is_all_but_zero() -> None:
+    """(100 / 1e-8)^2 = 1e20 auxiliary counts are more than NumPy draws."""
+    result = upper_limit(with_uncertainty("shapesys", [1e-8] * 2, bins=2), signal="s", toys=20, seed=1)
+    assert result.observed > 0
+
+
 def test_covariance_of_a_fit(counting: Counting) -> None:
     fitted = fit(counting(5.0, 50.0, 53.0), hypothesis="signal+background")
     assert fitted.covariance[0, 0] == pytest.approx(fitted.mu_hat_uncertainty**2)
