@@ -58,7 +58,7 @@ class GoodnessOfFit:
 
     Attributes:
         chi2: -2 ln(L / L_saturated).
-        ndof: number of bins less number of free, unconstrained parameters.
+        ndof: number of bins with expected or observed events less number of free, unconstrained parameters.
         p_value: chi-square probability; None if there are no degrees of freedom.
     """
 
@@ -170,7 +170,7 @@ def goodness_of(likelihood: Likelihood, minimum: Minimum, held: Bools) -> Goodne
         held: which parameters were held, shape (parameters,).
     """
     chi2 = minimum.twice_nll - likelihood.saturated(likelihood.data)
-    bins = len(likelihood.data.counts)
+    bins = int(np.sum((likelihood.data.counts > 0) | (likelihood.model.expected(minimum.parameters) > 0)))
     ndof = bins - int(np.sum(~held & ~likelihood.model.parameters.constrained))
     return GoodnessOfFit(chi2, ndof, float(special.chdtrc(ndof, max(chi2, 0.0))) if ndof > 0 else None)
 

@@ -86,6 +86,11 @@ class Model:
         """Number of bins of all channels."""
         return int(max(span.stop for span in self.spans.values()))
 
+    def bin_label(self, place: int) -> str:
+        """Channel and number of a bin, for messages."""
+        name, span = next((name, span) for name, span in self.spans.items() if span.start <= place < span.stop)
+        return f"bin {place - span.start} of channel {name}"
+
     def cells(self, values: Floats) -> Floats:
         """Expected events of each sample in each bin, shape (cells,), at parameters of shape (parameters,)."""
         return self._cells(values)[0]
@@ -202,26 +207,42 @@ _Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
 def _require_consistent(channels: Sequence[Mapping[str, Any]]) -> None:
+    _require_once([str(channel["name"]) for channel in channels], "the workspace", "channel")
     for channel in channels:
         bins = len(channel["samples"][0]["data"])
+        _require_once([str(s["name"]) for s in channel["samples"]], f"channel {channel['name']}", "sample")
         for sample in channel["samples"]:
             where = f"channel {channel['name']}, sample {sample['name']}"
             if len(sample["data"]) != bins:
                 raise StatisticsError(f"{where}: {len(sample['data'])} bins where the channel has {bins}")
+            if not np.all(np.isfinite(sample["data"])):
+                raise StatisticsError(f"{where}: the expected events {sample['data']} are not finite")
+            uses = [f"{modifier['name']} ({modifier['type']})" for modifier in sample["modifiers"]]
+            _require_once(uses, where, "modifier")
             for modifier in sample["modifiers"]:
                 _require_modifier(modifier, bins, where)
+
+
+def _require_once(names: Sequence[str], where: str, what: str) -> None:
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise StatisticsError(f"{where} has the {what} {twice[0]} twice; keep one, or give them names of their own")
 
 
 def _require_modifier(modifier: Mapping[str, Any], bins: int, where: str) -> None:
     kind, name, data = modifier["type"], modifier["name"], modifier["data"]
     if kind not in KINDS:
         raise StatisticsError(f"{where}: the modifier {name} is of the unknown kind {kind}; HistFactory has {KINDS}")
-    if kind == "normsys" and not (data["lo"] > 0 and data["hi"] > 0):
+    if kind == "normsys" and not (0 < data["lo"] < np.inf and 0 < data["hi"] < np.inf):
         raise StatisticsError(f"{where}: the normsys {name} has factors {data}; its interpolation needs positive ones")
     shapes = {"histosys": ("lo_data", "hi_data")}.get(kind, ())
     for values in (data,) if kind in ("shapesys", "staterror") else tuple(data[key] for key in shapes):
         if len(values) != bins:
             raise StatisticsError(f"{where}: the {kind} {name} has {len(values)} bins where the sample has {bins}")
+        if not np.all(np.isfinite(values)):
+            raise StatisticsError(f"{where}: the {kind} {name} has values that are not finite: {values}")
+        if kind in ("shapesys", "staterror") and np.any(np.asarray(values) < 0):
+            raise StatisticsError(f"{where}: the {kind} {name} has negative uncertainties: {values}")
 
 
 def _shifts(rows: Sequence[_Row], parameters: Parameters, first_cell: Places) -> _Shifts:

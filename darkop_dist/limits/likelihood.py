@@ -28,6 +28,7 @@ SLSQP_TOLERANCE = 1e-9
 MINUIT_TOLERANCE = 1e-4
 FLAT = 1e-10  # smallest curvature in any direction, in units of the parameters' own
 STEP = 1e-4  # of the derivatives of slopes, in standard deviations
+MOST_NAMED = 5  # bins in a message
 METHODS = ("Newton", "Newton from the start values", "SLSQP", "Minuit")
 
 
@@ -37,6 +38,9 @@ class Expectation(Protocol):
     @property
     def parameters(self) -> Parameters:
         """Names, bounds and constraints."""
+
+    def bin_label(self, place: int) -> str:
+        """What messages call a bin."""
 
     def expected(self, values: Floats) -> Floats:
         """Expected events, shape (bins,), at parameters of shape (parameters,)."""
@@ -154,9 +158,10 @@ class Likelihood:
                 return found
             failures.append(f"{method}: {found}")
         what = "free" if mu is None else f"held at {mu:.6g}"
+        impossible = self._impossible(np.clip(self._start(held), low, high), data)
         raise FitError(
-            f"the fit with the signal strength {what} did not converge ({'; '.join(failures)}). Merge bins with few "
-            "events, drop systematics that hardly change the templates, or raise the simulated statistics."
+            f"the fit with the signal strength {what} did not converge ({'; '.join(failures)}). "
+            f"{impossible}Merge bins with few events, drop systematics that hardly change the templates, or raise the simulated statistics."
         )
 
     def covariance(self, minimum: Minimum, data: Data, held: Bools) -> Floats:
@@ -169,6 +174,8 @@ class Likelihood:
             FitError: the data cannot tell parameters apart.
         """
         free = np.flatnonzero(~held)
+        if not len(free):
+            return np.zeros((len(held), len(held)))
         fisher = self.slopes(minimum.parameters, data)[2][np.ix_(free, free)]
         widths = np.sqrt(2.0 / np.maximum(np.diag(fisher), 1e-12))
         for curvature in (self._second_derivatives(minimum.parameters, data, free, widths), fisher):
@@ -233,6 +240,16 @@ class Likelihood:
         pulls = (values[parameters.normal] - data.auxiliary[:split]) / parameters.sigma
         normal = float(pulls @ pulls + 2.0 * np.log(parameters.sigma).sum() + split * np.log(2.0 * np.pi))
         return normal + _poisson(data.counts, expected) + _poisson(data.auxiliary[split:], counts)
+
+    def _impossible(self, values: Floats, data: Data) -> str:
+        """The bins that cannot have their counts at some parameters, in a sentence; empty if there are none."""
+        expected = self.model.expected(values)
+        places = np.flatnonzero(~(expected >= 0) | ((expected == 0) & (data.counts > 0)))
+        bins = [
+            f"{self.model.bin_label(int(place))} ({expected[place]:.4g} expected, {data.counts[place]:g} observed)"
+            for place in places[:MOST_NAMED]
+        ]
+        return f"At its start the model cannot give {', '.join(bins)}. " if bins else ""
 
     def _start(self, held: Mapping[int, float]) -> Floats:
         start = self.model.parameters.initial.copy()
@@ -305,6 +322,11 @@ def likelihood_of(workspace: Workspace, *, negative: bool = False, model: Model 
         raise StatisticsError(
             f"the parameter of interest {workspace.poi} multiplies no sample: the workspace holds no signal"
         )
+    if model.parameters.held[span.start]:
+        raise StatisticsError(
+            f"the measurement holds the parameter of interest {workspace.poi} constant: nothing can be said about it; "
+            "take fixed out of its settings"
+        )
     data = Data(_observed(workspace, model), model.parameters.auxiliary)
     likelihood = Likelihood(model, data, span.start, 1.0, 0.0)
     background, signal = _background_and_signal(likelihood)
@@ -322,7 +344,12 @@ def workspace_model(workspace: Workspace) -> Model:
 
 
 def _observed(workspace: Workspace, model: Model) -> Floats:
-    observed = {entry["name"]: entry["data"] for entry in workspace.spec["observations"]}
+    entries = workspace.spec["observations"]
+    observed = {entry["name"]: entry["data"] for entry in entries}
+    if len(observed) < len(entries):
+        names = [str(entry["name"]) for entry in entries]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise StatisticsError(f"the workspace has two observations for the channel {twice}; keep one")
     missing = [name for name in model.channels if name not in observed]
     if missing:
         raise StatisticsError(f"the workspace has no observation for the channels {', '.join(missing)}")
@@ -339,6 +366,11 @@ def _background_and_signal(likelihood: Likelihood) -> tuple[Floats, Floats]:
     nominal = likelihood.model.parameters.nominal
     background, both = (likelihood.model.expected(_with(nominal, likelihood.poi_index, mu)) for mu in (0.0, 1.0))
     signal = both - background
+    for place in np.flatnonzero(background < 0)[:1]:
+        raise StatisticsError(
+            f"the backgrounds expect {background[place]:.4g} events in {likelihood.model.bin_label(int(place))}: set "
+            "the negative sums of weights to zero, or merge the bin with its neighbour"
+        )
     if not np.any(signal > 0):
         raise StatisticsError("the signal has no expected events in any bin of the workspace; check its selection")
     return background, signal

@@ -78,9 +78,15 @@ class MassScan:
             prediction: signal strength or cross section by mass, in the unit of the limits; 1 for limits on the
                 signal strength. Its logarithm is interpolated as that of the limits.
             expected: for the median expected limit and not for the observed one.
+
+        Raises:
+            StatisticsError: a prediction that is not positive.
         """
         limits = np.array([row[MEDIAN] for row in self.expected] if expected else self.observed)
         values = [prediction(mass) if callable(prediction) else prediction for mass in self.masses]
+        for mass, value in zip(self.masses, values, strict=True):
+            if not 0.0 < value < np.inf:
+                raise StatisticsError(f"the prediction at {mass:g} is {value:g}; it must be positive and finite")
         ratio = np.log(limits) - np.log(np.asarray(values, dtype=np.float64))
         below = ratio < 0
         ranges, start = [], None

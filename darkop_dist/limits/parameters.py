@@ -170,11 +170,15 @@ class _Row:
             if given is None:
                 raise StatisticsError(f"the parameter {name} ({wanted.kind}) needs {key} in the measurement")
             values = np.atleast_1d(np.asarray(given, dtype=np.float64))
+            if not np.all(np.isfinite(values)):
+                raise StatisticsError(f"the measurement gives {name} {key} that are not finite: {given}")
             if len(values) not in (1, wanted.size):
                 raise StatisticsError(f"the measurement gives {name} {len(values)} {key}; it has {wanted.size} bins")
             return np.broadcast_to(values, (wanted.size, *values.shape[1:])).copy()
 
         bounds = column("bounds", None if wanted.bounds is None else [wanted.bounds])
+        if np.any(bounds[:, 0] > bounds[:, 1]):
+            raise StatisticsError(f"the measurement gives {name} bounds whose lower one is above: {bounds.tolist()}")
         none = np.zeros(0)
         free = constraint == "free"
         width = none if free else column("factors" if constraint == "poisson" else "sigmas", wanted.width)

@@ -81,6 +81,10 @@ class SmoothModel:
     basis: Floats
     weights: Floats
 
+    def bin_label(self, place: int) -> str:
+        """Number of a bin, for messages."""
+        return f"bin {place} of the spectrum"
+
     def expected(self, values: Floats) -> Floats:
         """Expected events, shape (bins,), at parameters of shape (parameters,)."""
         return np.asarray(self._density(values).sum(axis=1) + values[0] * self.signal, dtype=np.float64)

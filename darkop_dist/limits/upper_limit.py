@@ -134,7 +134,12 @@ def cls_values(workspace: Workspace, mu: float, *, statistic: Statistic = "qtild
 
     Raises:
         FitError: a fit did not converge.
+        StatisticsError: the strength is negative or not finite, or the workspace has no signal.
     """
+    if not 0.0 <= mu < np.inf:
+        raise StatisticsError(
+            f"there is no CLs at a signal strength of {mu:g}; choose a finite one that is not negative"
+        )
     likelihood = likelihood_of(workspace, negative=statistic == "q")
     return _Asymptotics.of(likelihood, statistic).cls(mu)
 

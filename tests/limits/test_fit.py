@@ -122,3 +122,31 @@ def test_strengths_of_any_size(booked: Book, filled: Filled, samples: list[FitSa
     assert one.mu_hat > 0.2
     assert thousandth.mu_hat == pytest.approx(one.mu_hat / 1000, rel=0.01)
     assert thousandth.mu_hat_uncertainty == pytest.approx(one.mu_hat_uncertainty / 1000, rel=0.03)
+
+
+def test_bins_without_events_are_no_degrees_of_freedom() -> None:
+    """Two bins that hold something, a thousand that cannot: chi-square with two degrees of freedom."""
+    signal = {
+        "name": "s",
+        "data": [1.0, 1.0] + [0.0] * 1000,
+        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+    }
+    spec = {
+        "channels": [
+            {"name": "c", "samples": [{"name": "b", "data": [100.0, 100.0] + [0.0] * 1000, "modifiers": []}, signal]}
+        ],
+        "observations": [{"name": "c", "data": [120.0, 80.0] + [0.0] * 1000}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    goodness = fit(Workspace("s", spec, "data"), hypothesis="background-only").goodness
+    assert goodness.ndof == 2
+    assert goodness.p_value == pytest.approx(np.exp(-goodness.chi2 / 2), rel=1e-9)
+
+
+def test_a_fit_without_a_free_parameter(counting: Callable[[float, float, float], Workspace]) -> None:
+    """A counting experiment without signal has nothing to fit: it crashed."""
+    result = fit(counting(5.0, 50.0, 53.0), hypothesis="background-only")
+    assert (result.mu_hat, result.mu_hat_uncertainty) == (0.0, 0.0)
+    assert result.postfit[0].total == (50.0,)
+    assert result.postfit[0].total_uncertainty == (0.0,)

@@ -218,6 +218,41 @@ def broken(change: str) -> dict[str, Any]:
     return spec
 
 
+def broken_numbers(change: str) -> dict[str, Any]:
+    """Numbers that JSON can hold and no model can have."""
+    spec = copy.deepcopy(every_modifier())
+    first = spec["channels"][0]
+    top, qcd = first["samples"][1:]
+    config = spec["measurements"][0]["config"]["parameters"]
+    if change == "nominal":
+        top["data"][0] = float("nan")
+    elif change == "shift":
+        top["modifiers"][2]["data"]["hi_data"][1] = float("inf")
+    elif change == "factor":
+        top["modifiers"][1]["data"]["hi"] = float("inf")
+    elif change == "size":
+        qcd["modifiers"][0]["data"][0] = float("nan")
+    elif change == "negative":
+        qcd["modifiers"][0]["data"][0] = -3.0
+    elif change == "background":
+        qcd["data"][1], qcd["modifiers"][0]["data"][1] = -300.0, 0.0
+    elif change == "start":
+        config[1]["inits"] = [float("nan")]
+    elif change == "bounds":
+        config[1]["bounds"] = [[3.0, 0.5]]
+    elif change == "constant":
+        config.append({"name": "mu", "fixed": True})
+    elif change == "channel":
+        spec["channels"].append(copy.deepcopy(first))
+    elif change == "sample":
+        first["samples"].append(copy.deepcopy(top))
+    elif change == "modifier":
+        top["modifiers"].append(copy.deepcopy(top["modifiers"][1]))
+    elif change == "observation":
+        spec["observations"].append(copy.deepcopy(spec["observations"][0]))
+    return spec
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -237,3 +272,27 @@ def broken(change: str) -> dict[str, Any]:
 def test_contradictions_are_named(change: str, message: str) -> None:
     with pytest.raises(StatisticsError, match=message):
         likelihood_of(Workspace("s", broken(change), "data"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("nominal", r"channel zeta, sample top: the expected events \[nan, 20.0, 10.0\] are not finite"),
+        ("shift", "channel zeta, sample top: the histosys jes has values that are not finite"),
+        ("factor", "channel zeta, sample top: the normsys jes has factors .* needs positive ones"),
+        ("size", "channel zeta, sample qcd: the shapesys abcd has values that are not finite"),
+        ("negative", "channel zeta, sample qcd: the shapesys abcd has negative uncertainties"),
+        ("background", r"the backgrounds expect -\d+(\.\d)? events in bin 1 of channel zeta"),
+        ("start", r"the measurement gives k_top inits that are not finite: \[nan\]"),
+        ("bounds", r"the measurement gives k_top bounds whose lower one is above: \[\[3.0, 0.5\]\]"),
+        ("constant", "the measurement holds the parameter of interest mu constant"),
+        ("channel", "the workspace has the channel zeta twice"),
+        ("sample", "channel zeta has the sample top twice"),
+        ("modifier", r"channel zeta, sample top has the modifier jes \(normsys\) twice"),
+        ("observation", "the workspace has two observations for the channel zeta"),
+    ],
+)
+def test_impossible_numbers_are_named(change: str, message: str) -> None:
+    """Some of them gave a limit before: a NaN uncertainty counted as none, bounds in the wrong order as a constant."""
+    with pytest.raises(StatisticsError, match=message):
+        likelihood_of(Workspace("s", broken_numbers(change), "data"))

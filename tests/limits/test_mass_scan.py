@@ -48,6 +48,13 @@ def test_interpolation_and_its_refusal_outside() -> None:
         scan.at(4.5)
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+def test_a_prediction_that_is_no_cross_section(value: float) -> None:
+    """Zero at one mass gave an excluded range that began at NaN."""
+    with pytest.raises(StatisticsError, match=f"the prediction at 2 is {value:g}; it must be positive and finite"):
+        scan_of([0.1, 10.0, 10.0, 0.1]).excluded(lambda mass: value if mass == 2.0 else 1.0)
+
+
 def test_excluded_masses() -> None:
     scan = scan_of([0.1, 10.0, 10.0, 0.1])
     assert scan.excluded() == (

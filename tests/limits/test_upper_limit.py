@@ -265,3 +265,15 @@ def test_no_sensitivity_is_a_cls_of_one(counting: Counting) -> None:
     values = cls_values(workspace, 1.0)
     assert values.observed == pytest.approx(1.0, abs=1e-6)
     assert values.expected == pytest.approx([1.0] * 5, abs=1e-5)
+
+
+@pytest.mark.parametrize("mu", [-1.0, np.nan, np.inf])
+def test_strengths_without_cls(counting: Counting, mu: float) -> None:
+    """A negative strength had the CLs 1, whatever the data."""
+    with pytest.raises(StatisticsError, match=f"there is no CLs at a signal strength of {mu:g}"):
+        cls_values(counting(5.0, 50.0, 53.0), mu)
+
+
+def test_data_without_background_are_named(counting: Counting) -> None:
+    with pytest.raises(FitError, match=r"cannot give bin 0 of channel c \(0 expected, 3 observed\)"):
+        upper_limit(counting(1.0, 0.0, 3.0), signal="s")
