@@ -160,8 +160,8 @@ class Likelihood:
         what = "free" if mu is None else f"held at {mu:.6g}"
         impossible = self._impossible(np.clip(self._start(held), low, high), data)
         raise FitError(
-            f"the fit with the signal strength {what} did not converge ({'; '.join(failures)}). "
-            f"{impossible}Merge bins with few events, drop systematics that hardly change the templates, or raise the simulated statistics."
+            f"the fit with the signal strength {what} did not converge ({'; '.join(failures)}). {impossible}Merge bins "
+            "with few events, drop systematics that hardly change the templates, or raise the simulated statistics."
         )
 
     def covariance(self, minimum: Minimum, data: Data, held: Bools) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +80,7 @@ class Workspace:
 
     @classmethod
     def load(cls, path: Path) -> Workspace:
-        """Read any workspace in pyhf's JSON.
+        """Read any workspace in pyhf's JSON; of several measurements the first counts, and a note says so.
 
         Raises:
             InputFileError: the file is missing, no JSON, or does not keep pyhf's schema.
@@ -97,7 +97,7 @@ class Workspace:
         poi = str(spec["measurements"][0]["config"]["poi"])
         carriers = {sample["name"] for sample in _samples(spec) if _has_poi(sample, poi)}
         signal = next(iter(carriers)) if len(carriers) == 1 else ""
-        return cls(signal, spec, "asimov" if _is_asimov(spec, poi) else "data")
+        return cls(signal, spec, "asimov" if _is_asimov(spec, poi) else "data", notes=tuple(_unused(spec)))
 
 
 def require_schema(spec: object, origin: str) -> None:
@@ -112,6 +112,12 @@ def require_schema(spec: object, origin: str) -> None:
     except pyhf.exceptions.InvalidSpecification as error:
         problem = f"is not a pyhf workspace ({str(error).splitlines()[0]})"
         raise InputFileError(origin, problem, "Write it with this package or with pyhf.") from error
+
+
+def _unused(spec: Mapping[str, Any]) -> Iterator[str]:
+    first, *others = [str(measurement["name"]) for measurement in spec["measurements"]]
+    if others:
+        yield f"the workspace has several measurements: {first}, the first, is used; unused are {', '.join(others)}"
 
 
 def _samples(spec: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -76,6 +76,7 @@ class WorkspaceResult:
         scans: profile likelihoods.
         pyhf_difference: pyhf's -2 ln L at the parameters of ``signal_fit`` less ours; None if pyhf cannot read the
             workspace.
+        notes: on how the workspace was read.
     """
 
     workspace: str
@@ -89,12 +90,14 @@ class WorkspaceResult:
     ranking: Ranking | None
     scans: tuple[LikelihoodScan, ...]
     pyhf_difference: float | None
+    notes: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """All that was left out or fell back, in sentences."""
         ranking = self.ranking.problems if self.ranking else ()
-        return (*self.limit.problems, *ranking, *(problem for scan in self.scans for problem in scan.problems))
+        scans = (problem for scan in self.scans for problem in scan.problems)
+        return (*self.notes, *self.limit.problems, *ranking, *scans)
 
 
 def workspaces_of(path: Path) -> tuple[Path, ...]:
@@ -165,4 +168,5 @@ def _analyse(path: Path, request: LimitRequest, runner: Runner, say: Callable[[s
         ranking=rank(workspace) if request.impacts else None,
         scans=tuple(scan_likelihood(workspace, name) for name in request.scans),
         pyhf_difference=pyhf_difference(workspace, signal_fit),
+        notes=workspace.notes,
     )

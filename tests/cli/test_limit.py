@@ -74,6 +74,28 @@ def test_pyhfs_readme_model(workspace: Path, run: Run) -> None:
     assert result["signal_fit"]["goodness"]["ndof"] == 1
 
 
+def test_of_several_measurements_the_first_is_used_and_said(tmp_path: Path, run: Run) -> None:
+    first = README_MODEL["measurements"][0]
+    held = {"name": "held", "config": {"poi": "mu", "parameters": [{"name": "uncorr_bkguncrt", "fixed": True}]}}
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(README_MODEL | {"measurements": [first, held]}))
+    status, out, _ = run(str(path), "--mu", "1")
+    assert status == 0
+    assert "0.0525" in out
+    assert "several measurements: Measurement, the first, is used; unused are held" in " ".join(out.split())
+
+
+def test_a_counting_experiment_without_uncertainties(tmp_path: Path, run: Run) -> None:
+    """Nothing is free in its fit without signal: it crashed."""
+    spec = json.loads(json.dumps(README_MODEL))
+    spec["channels"][0]["samples"][1]["modifiers"] = []
+    path = tmp_path / "counting.json"
+    path.write_text(json.dumps(spec))
+    status, out, err = run(str(path))
+    assert (status, "Traceback" in err) == (0, False)
+    assert "mu <" in out
+
+
 def test_what_is_printed_and_drawn(workspace: Path, run: Run, tmp_path: Path) -> None:
     plots = tmp_path / "plots"
     words = ("--mu", "1", "--scan", "mu", "--scan", "uncorr_bkguncrt[0]", "--yields", "--plots", str(plots))
