@@ -17,11 +17,14 @@ _PLACES = {
     "ConformalDetector": "darkop_dist.scoring.detector",
     "DarkopExecutor": "darkop_dist.execution.runner",
     "MultiModalAnomalyDetector": "darkop_dist.scoring.multimodal",
+    "download_dataset": "darkop_dist.stages.download",
     "get_client": "darkop_dist.execution.sites",
-    "list_opendata_datasets": "darkop_dist.stages.opendata",
+    "list_opendata_datasets": "darkop_dist.stages.datasets",
     "load_opendata": "darkop_dist.stages.opendata",
+    "reproduce": "darkop_dist.stages.preservation.quick",
     "run": "darkop_dist.stages.opendata",
     "run_processor": "darkop_dist.execution.processor",
+    "skim": "darkop_dist.stages.skim.call",
     "visualize_event": "darkop_dist.report.display",
 }
 
@@ -29,11 +32,14 @@ __all__ = [
     "ConformalDetector",
     "DarkopExecutor",
     "MultiModalAnomalyDetector",
+    "download_dataset",
     "get_client",
     "list_opendata_datasets",
     "load_opendata",
+    "reproduce",
     "run",
     "run_processor",
+    "skim",
     "visualize_event",
 ]
 

@@ -18,6 +18,7 @@
         ├── StorageError          results that cannot be kept: a full disk, a quota, a file system that is read-only
         ├── LedgerError           events that are not accounted for
         ├── FingerprintError      a model that is not the one the run began with
+        ├── ScoringOutageError    a server of scores that does not answer, however often it is asked
         └── FitError              a fit that did not converge
 
 Every error says what is wrong, names the thing, and says what to do.
@@ -252,6 +253,10 @@ class LedgerError(RunError):
 
 class FingerprintError(RunError):
     """A model that is not the one that the run began with."""
+
+
+class ScoringOutageError(RunError):
+    """A server of scores that does not answer, however often it is asked."""
 
 
 class FitError(RunError):

@@ -2,8 +2,11 @@
 
 RUN/
 document.json        the document with everything resolved
+sources/             the document as it was written, the processor's source and the files that they name
+inputs.json          every input file: address, bytes, entries and what tells it from every other
 ledger.json          every chunk once, closure per dataset
 histograms.json      all histograms in the Unified Histogram Interchange format
+lumi.json            luminosity of the collision data that were processed
 cutflow.json         events and weights after each step of the selection
 candidates.parquet   the highest scores with their event numbers and p-values
 score-groups.parquet events by file and by run in coarse bins of the score
@@ -69,7 +72,10 @@ class RunDirectory:
     path: Path
 
     document = property(lambda self: self.path / "document.json")
+    sources = property(lambda self: self.path / "sources")
+    inputs = property(lambda self: self.path / "inputs.json")
     ledger = property(lambda self: self.path / "ledger.json")
+    lumi = property(lambda self: self.path / "lumi.json")
     histograms = property(lambda self: self.path / "histograms.json")
     cutflow = property(lambda self: self.path / "cutflow.json")
     candidates = property(lambda self: self.path / "candidates.parquet")

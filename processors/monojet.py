@@ -7,6 +7,7 @@ recoil stands for the boson's transverse momentum in all regions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.event_columns import ChosenColumns, EventColumns, gathered
 from darkop_dist.events.funnel import Codes, Funnel, Mask, Numbers, Positions
-from darkop_dist.events.jet_shifts import JET_SYSTEMATICS, JetShift, jet_shifts, met_limit, unshifted
+from darkop_dist.events.jet_shifts import JetShift, jet_shifts, met_limit, shifts_of_jets, unshifted
 from darkop_dist.events.marked import (
     MarkedObjects,
     Note,
@@ -134,7 +135,8 @@ class Objects:
         charged: charged-hadron energy fraction of the jets, shape (jets,).
         neutral: neutral-hadron energy fraction of the jets, shape (jets,).
         tagged: which of those are b-tagged if their pT is high enough, shape (jets,).
-        usable: events without veto objects and with the muons of a region, shape (events,).
+        good: events in certified sections that pass the MET filters and a trigger, as far as asked; shape (events,).
+        usable: good events without veto objects and with the muons of a region, shape (events,).
         vetoed: the first veto that strikes, see ``first_veto``; shape (events,).
         muon_objects: all muons; the veto muons count.
         muons: number of veto muons, shape (events,).
@@ -149,7 +151,8 @@ class Objects:
     charged: npt.NDArray[Any]
     neutral: npt.NDArray[Any]
     tagged: Mask
-    usable: npt.NDArray[np.bool_]
+    good: Mask
+    usable: Mask
     vetoed: Codes
     muon_objects: MarkedObjects
     muons: Positions
@@ -200,6 +203,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     whole_files = False
     regions = REGIONS
     categories = ("jets",)  # 4 stands for more as well
+    corrections = ("golden_json", "met_filters", "triggers", "pileup", "jet_energy")
     region_columns = (
         "recoil",
         "MET",
@@ -273,24 +277,25 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
     def scored_events(self, events: ak.Array) -> ak.Array:
         """The events of the signal region, which the operator sees, with the field ``entry``."""
         builder = OutputBuilder(str(events.metadata["dataset"]), self.observables)
-        found, _ = self._evaluate(events, builder)
+        found, _, read = self._evaluate(events, builder)
         chosen = found.inner.events[found.mask("signal")]
-        return ak.with_field(events, event_numbers(events)["entry"], "entry")[chosen]
+        numbered = ak.with_field(events, event_numbers(events)["entry"], "entry")
+        return read.replaced_in(numbered)[chosen]
 
     def process(self, events: ak.Array) -> Output:
         """Fill one chunk."""
         builder = output_builder(events, self.observables, self.scorer, self.settings.candidates)
-        found, weights = self._evaluate(events, builder)
+        found, weights, read = self._evaluate(events, builder)
         if self.scorer is not None:
-            self._fill_scores(events, builder, found, weights)
+            self._fill_scores(events, builder, found, weights, read)
         return builder.output()
 
     def postprocess(self, accumulator: Output) -> Output:
         """Nothing is left to do."""
         return accumulator
 
-    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Selected, Numbers]:
-        """Fill all variations; the events of the nominal one and the weights of all events are returned."""
+    def _evaluate(self, events: ak.Array, builder: OutputBuilder) -> tuple[Selected, Numbers, EventColumns]:
+        """Fill all variations; the events of the nominal one, the weights and columns of all events are returned."""
         parameters = self.settings.parameters
         require_columns(events, ("Jet.pt", "Jet.eta", "Jet.phi", f"{parameters.met}.pt", f"{parameters.met}.phi"))
         noted: dict[str, None] = {}
@@ -298,31 +303,32 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         def note(text: str) -> None:
             noted.setdefault(text)
 
-        read = EventColumns(events)
-        read.load(self.wanted(read))
+        corrections, plain = self.settings.corrections, EventColumns(events)
+        plain.load([*self.wanted(plain), *corrections.columns_needed(plain)])
+        read = corrections.corrected(plain, parameters.met, self.settings.systematics, note)
         leptons = self._leptons(read, note)
         generated = generator_weights(events)
-        factors = weight_variations(events, self.settings.systematics, note)
+        pileup = corrections.pileup_factors(events, generated, builder.tally, note)
+        factors = weight_variations(events, self.settings.systematics, note, pileup)
         weights = generated * factors["nominal"]
-        objects = self._objects(read, leptons, note)
+        quality = corrections.quality(events, note)
+        objects = self._objects(read, leptons, quality, note)
         found = self._select(unshifted(read, objects.jets, parameters.met), objects)
-        self._fill(builder, NOMINAL, found, weights)
-        for name, factor in factors.items():
-            if name != NOMINAL:
-                self._fill(builder, name, found, generated * factor)
-        self._cutflow(builder, found, weights)
+        for name, factor in factors.items():  # the nominal one first
+            self._fill(builder, name, found, generated * factor)
+        self._cutflow(builder, found, weights, quality)
         self._all_cuts_but_one(builder, found, objects, weights)
         self._fill_shifts(builder, read, objects, weights, note)
         for text in noted:
             builder.note(text, len(events))
-        return found, weights
+        return found, weights, read
 
     def _fill_shifts(
         self, builder: OutputBuilder, read: EventColumns, objects: Objects, weights: Numbers, note: Note
     ) -> None:
         """Fill the variations of the jets, with the events alone that can be in a region in one of them."""
         parameters = self.settings.parameters
-        if read.is_data or not JET_SYSTEMATICS & set(self.settings.systematics):
+        if read.is_data or not shifts_of_jets(self.settings.systematics):
             return
         varied = (parameters.met, self.settings.systematics, parameters.shifts)
         usable = np.flatnonzero(objects.usable)
@@ -371,7 +377,9 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         tight = select("Muon", parameters.tight_muon)
         return {"electron": electrons, "muon": muons, "photon": photons, "tau": taus, "tight": tight}
 
-    def _objects(self, read: EventColumns, leptons: dict[str, MarkedObjects], note: Note) -> Objects:
+    def _objects(
+        self, read: EventColumns, leptons: dict[str, MarkedObjects], quality: Mapping[str, Mask], note: Note
+    ) -> Objects:
         muons, jets = leptons["muon"], all_objects(read, "Jet")
         clean = away_from(jets, muons, leptons["electron"], leptons["photon"], radius=self.settings.parameters.overlap)
         charged, neutral = self._fractions(read, note)
@@ -383,12 +391,14 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             charge[muons.occupied] = muons.total(read.per_object("Muon.charge"), muons.occupied)
         vetoed = first_veto({f"{name} veto": leptons[name].counts for name in ("electron", "photon", "tau")})
         known = (counts == 0) | ((counts == 1) & (tight == 1)) | ((counts == 2) & (tight >= 1) & (charge == 0))
+        good = np.logical_and.reduce([np.ones(len(read), np.bool_), *quality.values()])
         return Objects(
             jets=clean,
             charged=charged,
             neutral=neutral,
             tagged=clean.kept & self._taggable(read, jets, note),
-            usable=known & (vetoed == 0),
+            good=good,
+            usable=good & known & (vetoed == 0),
             vetoed=vetoed,
             muon_objects=muons,
             muons=counts,
@@ -410,7 +420,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         # Only the signal region is drawn with all cuts but one: an event with a muon may fail none.
         spared = (objects.muons == 0) & nominal
         jets, pt, fractions = objects.jets, shift.pt, (objects.charged, objects.neutral)
-        start = np.arange(len(spared))
+        start = np.flatnonzero(objects.good)
         begun = cut_on_leading_jet(
             self._leading_jet_cuts(), jets, pt, fractions, objects.tagged, objects.vetoed, spared, start
         )
@@ -496,8 +506,12 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             values = {name: found.inner.column(name) for name in names}
             builder.fill_known(region, variation, values, weights, np.flatnonzero(found.mask(region)))
 
-    def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
+    def _cutflow(self, builder: OutputBuilder, found: Selected, weights: Numbers, quality: Mapping[str, Mask]) -> None:
         builder.cut(REGIONS, "events read", weights)
+        good = np.ones(len(weights), np.bool_)
+        for step, mask in quality.items():
+            good &= mask
+            builder.cut(REGIONS, step, weights[good])
         for step, left in found.shared.flow.items():
             builder.cut(REGIONS, STEPS.get(step, step), weights[left])
         for region, steps in found.cuts.items():
@@ -520,12 +534,14 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             if len(chosen):
                 builder.fill_known("signal without its cut", NOMINAL, {name: values}, weights, chosen)
 
-    def _fill_scores(self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers) -> None:
+    def _fill_scores(
+        self, events: ak.Array, builder: OutputBuilder, found: Selected, weights: Numbers, read: EventColumns
+    ) -> None:
         scorer = self.scorer
         if scorer is None:
             return
         label = str(events.metadata["file_label"])
-        every = event_numbers(events)
+        every, corrected = event_numbers(events), read.replaced_in(events)
         shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
         for region in REGIONS:
             mask = found.mask(region)
@@ -535,7 +551,7 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
             numbers = {name: values[chosen] for name, values in every.items()}
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
             values = {name: found.inner.column(name)[mask] for name in shown}
-            scores = score_events(scorer, events[chosen])
+            scores = score_events(scorer, corrected[chosen])
             asked = self.settings.category
             categories = {asked: np.minimum(found.inner.column("jets")[mask], 4).astype(np.int64)} if asked else {}
             scored = ScoredRegion(region, numbers, weights[chosen], parts, values, categories)

@@ -25,6 +25,15 @@ settings.register_profile("darkop", deadline=None)  # a busy machine is no failu
 settings.load_profile("darkop")
 
 
+LONGEST = ("tests/execution", "tests/stages", "tests/notebooks", "tests/generation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folders that take longest begin: with two processes (``-n 2 --dist loadfile``) none waits for the other's end."""
+    root = Path(__file__).parents[1]
+    items.sort(key=lambda item: not item.path.relative_to(root).as_posix().startswith(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""
@@ -49,16 +58,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def _server(name: str) -> Any:
+    """A module of ``tests/servers``."""
+    if name not in sys.modules:
+        specification = importlib.util.spec_from_file_location(name, Path(__file__).parent / "servers" / f"{name}.py")
+        assert specification is not None
+        assert specification.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def serve_flaky() -> Callable[[Path], Any]:
     """A context that serves a folder over HTTP and fails on command: see servers/flaky.py."""
-    specification = importlib.util.spec_from_file_location("flaky", Path(__file__).parent / "servers" / "flaky.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["flaky"] = module
-    specification.loader.exec_module(module)
-    return module.serve
+    return _server("flaky").serve
 
 
 @pytest.fixture
@@ -68,12 +82,89 @@ def flaky_server(serve_flaky: Callable[[Path], Any]) -> Iterator[Callable[[Path]
         yield lambda folder: stack.enter_context(serve_flaky(folder))
 
 
+@pytest.fixture
+def answers() -> Iterator[Any]:
+    """A service on loopback that gives prepared answers: see servers/answers.py."""
+    name = "answers_server"
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).parent / "servers" / "answers.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    with module.serve() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def xrootd_server() -> Iterator[Callable[..., Any]]:
+    """Serves folders with a real xrootd until the session ends: call it with a folder, then ``url(name)`` on the result.
+
+    Tests that stall or stop their server call it with ``own=True``; all others share one server for each folder. See
+    servers/xrootd_server.py.
+    """
+    module = _server("xrootd_server")
+    if why := module.missing():
+        pytest.skip(why)
+    shared: dict[Path, Any] = {}
+    with ExitStack() as stack:
+
+        def serve(folder: Path, *, own: bool = False, **settings: Any) -> Any:
+            if own or settings:
+                return stack.enter_context(module.serve(folder, **settings))
+            if folder not in shared:
+                shared[folder] = stack.enter_context(module.serve(folder))
+            return shared[folder]
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Callable[..., Any]]:
+    """Puts folders into buckets of an S3 server: call it with a folder, then ``url(name)`` on the result.
+
+    With ``public=True`` nobody needs credentials. See servers/s3_server.py.
+    """
+    pytest.importorskip("moto", reason="moto, which serves S3, is not installed")
+    with _server("s3_server").serve() as server:
+        yield server.bucket
+
+
+@pytest.fixture
+def relay_to() -> Iterator[Callable[[int], Any]]:
+    """Relays to a port of this machine for the length of a test: counts bytes, stalls and cuts. See servers/relay.py."""
+    with ExitStack() as stack:
+        yield lambda port: stack.enter_context(_server("relay").relay(port))
+
+
 @pytest.fixture(scope="session")
 def write_nanoaod(repository: Path) -> Callable[..., Path]:
     """Writes made-up events in NanoAOD's layout; see ``tests/monojet_sample.py``."""
     from darkop_dist.stages.search import load_module
 
     write: Callable[..., Path] = load_module(repository / "tests" / "monojet_sample.py").write_sample
+    return write
+
+
+@pytest.fixture(scope="session")
+def correction_files(repository: Path) -> Any:
+    """Writes files in the layouts of CMS's corrections; see ``tests/correction_files.py``."""
+    from darkop_dist.stages.search import load_module
+
+    return load_module(repository / "tests" / "correction_files.py")
+
+
+@pytest.fixture(scope="session")
+def jerc_file(correction_files: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Jet energy corrections in the layout of ``jet_jerc.json.gz``."""
+    path: Path = correction_files.jerc_file(tmp_path_factory.mktemp("jerc") / "jet_jerc.json.gz")
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_pileup(correction_files: Any) -> Callable[..., Path]:
+    """Writes pile-up weights in the layout of ``puWeights.json``."""
+    write: Callable[..., Path] = correction_files.pileup_file
     return write
 
 

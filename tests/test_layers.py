@@ -99,7 +99,7 @@ OFFENCES = [
 
 ALLOWED = {
     "darkop_dist/operators/model.py": "import torch\nimport torch.nn\n",
-    "darkop_dist/scoring/serve.py": "import ray.serve\n",
+    "darkop_dist/scoring/pool/deployment.py": "import ray.serve\n",
     "darkop_dist/scoring/local.py": "from darkop_dist.operators import model\n",
     "darkop_dist/generation/shower.py": "import pythia8mc\nimport fastjet\n",
     "darkop_dist/execution/cluster.py": "import dask\nimport distributed\n",
@@ -115,7 +115,7 @@ ALLOWED = {
 def skeleton(tmp_path: Path) -> Path:
     """The layers, each with one empty module, under the contracts of this repository."""
     shutil.copy(PYPROJECT, tmp_path)
-    for layer in [*CONTRACTS["layers"]["layers"], "."]:
+    for layer in [*CONTRACTS["layers"]["layers"], "scoring/pool", "."]:
         room = tmp_path / "darkop_dist" / layer
         room.mkdir(parents=True, exist_ok=True)
         (room / "__init__.py").write_text("")

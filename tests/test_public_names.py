@@ -30,8 +30,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> ak.Array:
 
 def test_names_are_there_and_no_others() -> None:
     assert set(dir(do)) == {
-        "ConformalDetector", "DarkopExecutor", "MultiModalAnomalyDetector", "get_client", "list_opendata_datasets",
-        "load_opendata", "run", "run_processor", "visualize_event",
+        "ConformalDetector", "DarkopExecutor", "MultiModalAnomalyDetector", "download_dataset", "get_client",
+        "list_opendata_datasets", "load_opendata", "reproduce", "run", "run_processor", "skim", "visualize_event",
     }  # fmt: skip
     assert all(callable(getattr(do, name)) for name in dir(do))
     with pytest.raises(AttributeError, match="has no attribute 'load_opendta'"):
@@ -47,6 +47,8 @@ def test_load_by_name_and_by_file(events: ak.Array, shared_data: Path) -> None:
         do.load_opendata("zjets-nunu-pythya")
     with pytest.raises(InputFileError, match="no such file"):
         do.load_opendata(file.with_name("absent.root"))
+    with pytest.raises(InputFileError, match=r"cms-2016g-btagcsv: the dataset has no files. They are in record 30517"):
+        do.load_opendata("cms-2016g-btagcsv")
 
 
 def test_list_of_datasets() -> None:

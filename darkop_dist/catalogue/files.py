@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from darkop_dist.catalogue.archive import unpack_archive
-from darkop_dist.config.datasets import FILE_SUFFIXES, DatasetFile, DatasetRecord, is_pattern
+from darkop_dist.catalogue.file_lists import with_files
+from darkop_dist.config.datasets import FILE_SUFFIXES, DatasetFile, DatasetRecord, is_pattern, is_root_file
 from darkop_dist.errors import InputFileError
 
 
@@ -41,7 +42,7 @@ def resolve_files(record: DatasetRecord, base: Path, cache: Path) -> tuple[Resol
     """The files of a dataset.
 
     Args:
-        record: the dataset; not one that is generated on demand.
+        record: the dataset; not one that is generated on demand. A file list is read here if it has not been yet.
         base: directory that relative local paths count from.
         cache: directory in which archives are unpacked.
 
@@ -53,9 +54,9 @@ def resolve_files(record: DatasetRecord, base: Path, cache: Path) -> tuple[Resol
             pattern without a match; an archive that is damaged or has no matching member; a record without files.
         OutputError: the cache cannot be written.
     """
+    record = with_files(record)
     if not record.files:
-        where = "make it first" if record.generated else f"list them from the portal (record {record.recid})"
-        raise InputFileError(record.name, "the dataset has no files", f"Write `files` into a record, or {where}.")
+        raise InputFileError(record.name, "the dataset has no files", how_to_list(record))
     found: dict[str, ResolvedFile] = {}
     for entry in record.files:
         file = DatasetFile(uri=entry) if isinstance(entry, str) else entry
@@ -68,6 +69,24 @@ def resolve_files(record: DatasetRecord, base: Path, cache: Path) -> tuple[Resol
                 )
             found[resolved.path_or_url] = resolved
     return tuple(found[path] for path in sorted(found))
+
+
+def how_to_list(record: DatasetRecord) -> str:
+    """What to do about a record without files: how the portal can be asked for them, or where they are."""
+    if record.generated:
+        return "Make it first: darkop generate."
+    own = "or write `files` into a record of your own."
+    if record.dsid is not None:
+        asked, made = f"atlas {record.dsid}", f"atlas-2024r-pp-{record.dsid}"
+    elif record.recid is not None:
+        asked, made = f"cern {record.recid}", f"cern-{record.recid}"
+    else:
+        return f"Download them from https://doi.org/{record.doi} and {own[3:]}" if record.doi else f"W{own[4:]}"
+    place = "" if record.recid is None else f"They are in record {record.recid} of the CERN Open Data portal. "
+    return (
+        f"{place}With a network, `darkop datasets query {asked} --output {made}.json` writes them: name that file "
+        f"under `catalogue` and the dataset {made}; {own}"
+    )
 
 
 def _resolve(file: DatasetFile, base: Path, cache: Path) -> Iterator[ResolvedFile]:
@@ -105,7 +124,7 @@ def _check_file(path: Path, size: int | None) -> None:
         raise InputFileError(str(path), "no such file", "Check the path, or download the dataset again.")
     if not path.is_file():
         raise InputFileError(str(path), "is not a file", f"Name the files in it, such as {path}/*.root.")
-    if path.suffix.lower() not in FILE_SUFFIXES:
+    if path.suffix.lower() not in FILE_SUFFIXES and not is_root_file(path.name):
         raise InputFileError(
             str(path), "is of an unknown type", f"Files must end in one of {', '.join(FILE_SUFFIXES)}."
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from darkop_dist.config.section import SECTION
 from darkop_dist.errors import DocumentError, InputFileError, Mistake
 
 SCHEMA_VERSION = 1
+RECORDS = Path(__file__).parent / "records"
 
 
 class RecordFile(BaseModel):
@@ -29,6 +29,10 @@ class RecordFile(BaseModel):
     """Version of this layout: 1."""
     provenance: str = ""
     """Where the facts come from."""
+    built_by: str = ""
+    """The command that wrote the file."""
+    sources: dict[str, str] = {}
+    """SHA-256 of the files that hold the facts."""
     records: tuple[DatasetRecord, ...]
     """The datasets."""
 
@@ -54,11 +58,10 @@ def read_records(path: Path) -> tuple[DatasetRecord, ...]:
 
 
 def packaged_records() -> Iterator[DatasetRecord]:
-    """The records that come with the package, file by file."""
-    directory = resources.files(__package__) / "records"
-    for entry in sorted(directory.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".json"):
-            yield from _parse(entry.read_text(encoding="utf-8"), Path(entry.name))
+    """The records that come with the package, file by file; their file lists are not read."""
+    for path in sorted(RECORDS.glob("*.json")):
+        for record in _parse(path.read_text(encoding="utf-8"), path):
+            yield record if record.file_list is None else resolve_record(record, RECORDS)
 
 
 def _parse(text: str, path: Path) -> tuple[DatasetRecord, ...]:

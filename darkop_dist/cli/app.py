@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,22 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from darkop_dist.cli import check, chunk, datasets, export, generate, inject, limit, results, trigger
+from darkop_dist.cli import (
+    check,
+    chunk,
+    datasets,
+    datasets_access,
+    export,
+    generate,
+    inject,
+    limit,
+    lumi,
+    reproduce,
+    results,
+    serve,
+    skim,
+    trigger,
+)
 from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
 from darkop_dist.runs import RunDirectory, version
@@ -26,15 +42,20 @@ app = typer.Typer(
     help="Dark-sector searches on public LHC data, from collision files to a limit.",
 )
 app.add_typer(datasets.app, name="datasets")
+datasets_access.add_to(datasets.app)
 app.add_typer(trigger.app, name="trigger")
 app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
+app.command("serve")(serve.serve)
+app.command("skim")(skim.skim)
 app.command("export")(export.export)
+app.command("reproduce")(reproduce.reproduce)
 app.command("calibrate")(results.calibrate)
 app.command("limits")(results.limits)
 app.command("limit")(limit.limit)
 app.command("report")(results.report)
 app.command("ledger")(results.ledger)
+app.command("lumi")(lumi.lumi)
 app.command("chunk")(chunk.chunk)
 app.command("check")(check.check)
 
@@ -47,10 +68,11 @@ def top(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the libraries log.")] = False,
 ) -> None:
     """Dark-sector searches on public LHC data, from collision files to a limit."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    shown = logging.StreamHandler()
     if not verbose:
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(is_worth_showing)
+        shown.addFilter(is_worth_showing)
+    level = logging.INFO if verbose else logging.ERROR
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[shown])
     if show_version:
         OUT.print(f"darkop-dist {version()}")
         raise typer.Exit
@@ -69,12 +91,15 @@ def run(
     accept_loss: Annotated[
         list[str] | None, typer.Option(help="Dataset whose lost events are accepted; may be repeated.")
     ] = None,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="Read remote files from the cache; what is not there is downloaded first.")
+    ] = False,
 ) -> None:
     """Run a search: from its document to limits and a result page."""
     from darkop_dist.cli.console import monitored
     from darkop_dist.stages.pipeline import Request, run_search
 
-    request = Request(document, output, force, resume, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]])
+    request = Request(document, output, force, resume, tuple(accept_loss or ()), ["darkop", *sys.argv[1:]], cached)
     try:
         with monitored() as monitor:
             result = run_search(request, monitor)
@@ -120,7 +145,18 @@ def schema() -> None:
 
 def main() -> None:
     """Entry point of ``darkop``."""
-    sys.exit(_run(app))
+    status = _run(app)
+    _leave_clusters(status)
+    sys.exit(status)
+
+
+def _leave_clusters(status: int) -> None:
+    """End at once where Ray, whose head has died, would hold up the end of the process."""
+    pool = sys.modules.get("darkop_dist.scoring.pool.head")
+    if pool is not None and not pool.leave_ray():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _run(application: typer.Typer) -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from darkop_dist.cli.tally import Tally, by_dataset, duration, short_number
-from darkop_dist.execution import Chunk, ChunkResult
+
+if TYPE_CHECKING:
+    from darkop_dist.execution import Chunk, ChunkResult
 
 WIDTH_OF_FILES = 160
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)

@@ -77,7 +77,7 @@ def generate(
     from darkop_dist.generation.sample import write_sample
     from darkop_dist.stages.generation import execution_settings
 
-    parameters = dict(map(_setting, settings or []))
+    parameters = dict(map(setting, settings or []))
     if validate and name is None:
         validate_card(response, output, events=events, seed=seed, workers=workers, force=force)
         return
@@ -90,7 +90,7 @@ def generate(
         validate_one(name, output or Path(), events=events, seed=seed, settings=parameters, force=force)
         return
     target = output or Path(f"{Path(name).name.removesuffix('.gz').removesuffix('.lhe')}.root")
-    on = execution_settings(where, workers, dict(map(_setting, cluster or [])))
+    on = execution_settings(where, workers, dict(map(setting, cluster or [])))
     if not plan and target.exists() and not force:
         raise OutputError(f"{target}: exists already. Choose another file, or replace it with --force.")
     measurement = Measurement(response, None if pileup is None else read_profile(pileup), candidates)
@@ -209,7 +209,12 @@ def _lines(file: Path | None) -> tuple[str, ...]:
     return tuple(line.strip() for line in found if line.strip() and line.strip()[0] not in "!#")
 
 
-def _setting(text: str) -> tuple[str, float | int | str]:
+def setting(text: str) -> tuple[str, float | int | str]:
+    """A pair ``key=value`` of the command line.
+
+    Raises:
+        UnknownNameError: it is none.
+    """
     key, equals, value = text.partition("=")
     if not equals:
         raise UnknownNameError("setting", text, (), "Write it as key=value.")

@@ -95,6 +95,8 @@ def _print_ledger(found: Ledger, planned: Mapping[str, int]) -> None:
         if name not in {row.dataset for row in found.closure()}:
             table.add_row(name, "-", f"0 of {chunks_planned}", "0", "-", "0", "0", "-", "-", "NO")
     OUT.print(table)
+    if found.scored_sentence:
+        OUT.print(found.scored_sentence, markup=False)
     for entry in found.entries:
         if entry.status in ("retried", "failed"):
             OUT.print(f"{entry.status}: {entry.file} [{entry.start}:{entry.stop}]: {entry.reason}", markup=False)

@@ -16,6 +16,7 @@ stages: ``check_datasets`` once the catalogue has been asked, ``check_parameters
 
 from darkop_dist.config.anomaly import CONTROL_REGION, AnomalyDetection
 from darkop_dist.config.cluster import Cluster, Tls, parse_duration, parse_size
+from darkop_dist.config.corrections import Corrections, JetEnergy, Pileup
 from darkop_dist.config.datasets import (
     DatasetFile,
     DatasetRecord,
@@ -24,7 +25,7 @@ from darkop_dist.config.datasets import (
     is_file_entry,
     is_pattern,
 )
-from darkop_dist.config.document import Document, luminosity_ifb, slug
+from darkop_dist.config.document import MEASURED, Document, luminosity_ifb, slug
 from darkop_dist.config.execution import Execution, check_cluster, kind_of
 from darkop_dist.config.limits import P_VALUE, Limits
 from darkop_dist.config.load import (
@@ -43,17 +44,21 @@ from darkop_dist.config.selection import Selection, Term, parse_selection
 
 __all__ = [
     "CONTROL_REGION",
+    "MEASURED",
     "P_VALUE",
     "AnomalyDetection",
     "Cluster",
+    "Corrections",
     "DatasetFile",
     "DatasetRecord",
     "Document",
     "Execution",
     "GeneratedBy",
+    "JetEnergy",
     "Limits",
     "LoadedDocument",
     "Operator",
+    "Pileup",
     "ProcessorReference",
     "Report",
     "Selection",

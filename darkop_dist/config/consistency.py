@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from darkop_dist.config.anomaly import CONTROL_REGION, REGION, WEIGHTED, YEAR
+from darkop_dist.config.corrections import SCALE, TOTAL, Pileup
 from darkop_dist.config.datasets import DatasetRecord, is_file_entry
-from darkop_dist.config.document import Document, luminosity_ifb
+from darkop_dist.config.document import MEASURED, Document, luminosity_ifb
 from darkop_dist.config.execution import check_cluster
 from darkop_dist.config.limits import P_VALUE, Limits
 from darkop_dist.config.parse import KeyPath
@@ -42,6 +43,7 @@ def check_sections(document: Document) -> Iterator[Finding]:
     yield from _check_duplicates(document)
     yield from _check_files(document)
     yield from _check_operator(document)
+    yield from _check_corrections(document)
     for key, message, nearest in check_cluster(document.execution):
         yield Finding(("execution", "cluster", *([] if key is None else [key])), message, nearest)
     if document.anomaly_detection is not None and document.operator is None:
@@ -52,11 +54,11 @@ def check_sections(document: Document) -> Iterator[Finding]:
             if document.limits is not None and is_file_entry(entry):
                 message = "limits need to know what a file holds: write it as a mapping with name, kind and files"
                 yield Finding(("datasets", index), message)
-        elif entry.files and entry.generated is not None:
+        elif (entry.files or entry.file_list) and entry.generated is not None:
             yield Finding(
                 ("datasets", index), "a dataset is either read from files or generated: remove one of the two"
             )
-        elif not entry.files and entry.generated is None:
+        elif not (entry.files or entry.file_list) and entry.generated is None:
             yield Finding(("datasets", index), "a dataset needs files, or generated to say how it is made")
 
 
@@ -153,6 +155,38 @@ def _check_files(document: Document) -> Iterator[Finding]:
             yield Finding(("catalogue", index), f"no file {path}: relative paths count from the document's directory")
 
 
+def _check_corrections(document: Document) -> Iterator[Finding]:
+    section = document.corrections
+    for path, file in section.files():
+        if not file.is_file():
+            yield Finding(("corrections", *path), f"no file {file}: relative paths count from the document's directory")
+    if document.lumi_ifb == MEASURED and not section.luminosity_csv:
+        yield Finding(("lumi_ifb",), "a measured luminosity needs corrections.luminosity_csv")
+    jets, pileup = section.jet_energy, section.pileup
+    if jets is not None and TOTAL in jets.uncertainties and len(jets.uncertainties) > 1:
+        path = ("corrections", "jet_energy", "uncertainties")
+        yield Finding(path, f"{TOTAL} holds all sources: name it alone, or the sources without it")
+    if jets is not None and (jets.resolution is None) != (jets.scale_factor is None):
+        yield Finding(("corrections", "jet_energy"), "smearing needs both resolution and scale_factor")
+    if jets is not None and SCALE in document.systematics and not jets.uncertainties:
+        message = "the systematic jet_energy_scale needs the corrections' uncertainties, such as [Total]"
+        yield Finding(("corrections", "jet_energy"), message)
+    if jets is not None and "jet_energy_resolution" in document.systematics and jets.resolution is None:
+        message = "the systematic jet_energy_resolution needs resolution and scale_factor of the corrections"
+        yield Finding(("corrections", "jet_energy"), message)
+    if pileup is not None:
+        yield from _check_pileup(pileup)
+
+
+def _check_pileup(pileup: Pileup) -> Iterator[Finding]:
+    weights = (pileup.file, pileup.correction)
+    profiles = (pileup.data, pileup.simulation)
+    if any(weights) == any(profiles) or not (all(weights) or all(profiles)):
+        yield Finding(("corrections", "pileup"), "must have file and correction, or data and simulation")
+    if (pileup.data_up is None) != (pileup.data_down is None) or (pileup.data_up and pileup.data is None):
+        yield Finding(("corrections", "pileup"), "data_up and data_down belong together, beside data")
+
+
 def _check_operator(document: Document) -> Iterator[Finding]:
     operator = document.operator
     if operator is None:
@@ -222,7 +256,7 @@ def _check_limits(document: Document, records: Sequence[DatasetRecord]) -> Itera
     limits = document.limits
     if limits is None:
         return
-    luminosity = luminosity_ifb(document, records)
+    luminosity = document.lumi_ifb or luminosity_ifb(document, records)
     simulated = [record for record in records if record.kind == "simulation"]
     if simulated and luminosity is None:
         yield Finding(("lumi_ifb",), "limits with simulation need the integrated luminosity in 1/fb")

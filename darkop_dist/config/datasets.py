@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from darkop_dist.config.section import SECTION, Name
+from darkop_dist.config.section import SECTION, Name, rejected
 
 FILE_SUFFIXES = (".root", ".csv", ".parquet", ".pq")
 """Endings that mark an entry as a file rather than as a name of the catalogue."""
+
+_ROOT = re.compile(r"\.root(\.[0-9*?\[\]-]+)?$", re.IGNORECASE)
+
+
+EVENT_FORMATS = ("nanoaod", "pfnano", "physlite")
+"""Formats whose files hold physics objects under NanoAOD's names, with event numbers and generator weights."""
 
 
 class DatasetFile(BaseModel):
@@ -42,6 +49,23 @@ class WeightColumns(BaseModel):
     """Column that repeats, in every row, the sum of weights generated for the file."""
 
 
+class PhysliteColumn(BaseModel):
+    """Where a column comes from that the mapping of PHYSLITE does not have, or has from elsewhere."""
+
+    model_config = SECTION
+
+    variable: Name
+    """Variable of the collection's container, such as ``Width`` for ``AnalysisJetsAuxDyn.Width``."""
+    container: str = ""
+    """Container of a collection that the mapping does not know, such as ``egammaClusters``."""
+    factor: float = 1.0
+    """What its values are multiplied by: 1.0e-3 turns MeV into GeV."""
+    type: Literal["int8", "int32", "int64", "float32", "float64"] | None = None
+    """Type of the column; the variable's own by default."""
+    element: Annotated[int, Field(ge=0)] | None = None
+    """Position in the inner list, for variables that are lists of lists."""
+
+
 class GeneratedBy(BaseModel):
     """How a dataset is made on demand."""
 
@@ -55,6 +79,17 @@ class GeneratedBy(BaseModel):
     """Seed of the generator."""
     settings: dict[str, float | int | str] = {}
     """Settings that replace the process's own."""
+
+
+class Doubt(BaseModel):
+    """A fact of a dataset that is not certain."""
+
+    model_config = SECTION
+
+    fact: Name
+    """Key of the record, such as ``xsec_pb``; it may be absent from the record because of this doubt."""
+    why: Name
+    """What is not certain, and why."""
 
 
 def _file_tag(value: object) -> str | None:
@@ -90,16 +125,24 @@ class DatasetRecord(BaseModel):
     """Name of the process in fits and plots; several datasets may share one. The name itself by default."""
     label: str | None = None
     """How plots name the sample; LaTeX between dollar signs."""
-    format: Literal["nanoaod", "flat"] = "nanoaod"
-    """Layout of the files."""
+    format: Literal["nanoaod", "pfnano", "physlite", "flat", "hdf5"] = "nanoaod"
+    """Layout of the files; ``hdf5`` are arrays for machine learning that no stage opens as events."""
     tree: Name = "Events"
     """Name of the tree in ROOT files."""
     files: tuple[FileEntry, ...] = ()
     """The files, or patterns for them; relative paths count from the directory that holds the document or record."""
+    file_list: Name | None = None
+    """A file that lists the files, in place of ``files``; a relative path counts as those of ``files`` do."""
+    file_count: Annotated[int, Field(ge=0)] | None = None
+    """Number of files, where known."""
+    bytes: Annotated[int, Field(ge=0)] | None = None
+    """Size of all files in bytes, where known."""
     generated: GeneratedBy | None = None
     """Set if the dataset is made on demand instead of read."""
     weights: WeightColumns | None = None
     """Where the weights of flat columns are; NanoAOD needs none."""
+    columns: dict[Name, PhysliteColumn] = {}
+    """More columns of PHYSLITE by NanoAOD's name, such as ``Jet.width``; they replace those of the mapping."""
     allow_empty: bool = False
     """Whether files without rows are expected, as skims have them; otherwise an empty file is an error."""
     events: Annotated[int, Field(ge=0)] | None = None
@@ -114,6 +157,10 @@ class DatasetRecord(BaseModel):
     """Integrated luminosity of collision data in 1/fb."""
     year: int | None = None
     """Year of data taking."""
+    years: tuple[int, ...] = ()
+    """Years whose collisions a simulation stands for, if they are several."""
+    dsid: int | None = None
+    """Number of the sample in ATLAS."""
     recid: int | None = None
     """Record of the CERN Open Data portal."""
     doi: str | None = None
@@ -122,6 +169,28 @@ class DatasetRecord(BaseModel):
     """Licence of the data."""
     provenance: str = ""
     """Where these facts come from."""
+    uncertain: tuple[Doubt, ...] = ()
+    """Facts that are not certain."""
+
+    @field_validator("file_list")
+    @classmethod
+    def _one_of_two(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("files"):
+            raise rejected("a dataset has files or a file_list: remove one of the two")
+        return value
+
+    @field_validator("uncertain")
+    @classmethod
+    def _facts_are_keys(cls, value: tuple[Doubt, ...]) -> tuple[Doubt, ...]:
+        for doubt in value:
+            if doubt.fact not in cls.model_fields:
+                message = f"a doubt must be about a key of the record, not about {doubt.fact!r}"
+                raise rejected(message, value=doubt.fact, choices=cls.model_fields)
+        return value
+
+    def doubts(self, fact: str) -> tuple[str, ...]:
+        """Why a fact is not certain; empty if it is."""
+        return tuple(doubt.why for doubt in self.uncertain if doubt.fact == fact)
 
     @property
     def uris(self) -> tuple[str, ...]:
@@ -151,6 +220,15 @@ DatasetEntry = Annotated[
 """A name or pattern of the catalogue, a file, or a full record."""
 
 
+def is_root_file(path: str) -> bool:
+    """Whether a path, pattern or address names ROOT files: ``.root``, or ``.root.N`` as ATLAS has it.
+
+    >>> [is_root_file(path) for path in ("a.root", "DAOD_PHYSLITE.1._000001.pool.root.1", "*.root.?", "a.root.csv")]
+    [True, True, True, False]
+    """
+    return _ROOT.search(path) is not None
+
+
 def is_file_entry(entry: str) -> bool:
     """Whether a dataset entry means files rather than names of the catalogue.
 
@@ -159,7 +237,7 @@ def is_file_entry(entry: str) -> bool:
     >>> is_file_entry("data/met_*.root"), is_file_entry("cms-2016*-met")
     (True, False)
     """
-    return "/" in entry or entry.lower().endswith(FILE_SUFFIXES)
+    return "/" in entry or entry.lower().endswith(FILE_SUFFIXES) or is_root_file(entry)
 
 
 def is_pattern(entry: str) -> bool:

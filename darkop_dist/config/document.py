@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from darkop_dist.config.access import Access
 from darkop_dist.config.anomaly import AnomalyDetection
+from darkop_dist.config.corrections import SCALE, Corrections
 from darkop_dist.config.datasets import DatasetEntry, DatasetRecord
 from darkop_dist.config.execution import Execution
 from darkop_dist.config.limits import Limits
@@ -19,6 +21,8 @@ from darkop_dist.config.report import Report
 from darkop_dist.config.section import SECTION
 from darkop_dist.config.selection import SelectionField
 
+MEASURED = "measured"
+"""Luminosity that follows from the data that were processed."""
 Systematic = Literal["luminosity", "jet_energy_scale", "jet_energy_resolution", "pileup_reweighting"]
 
 
@@ -34,8 +38,9 @@ class Document(BaseModel):
     """Name of the search, for titles and for the default output directory."""
     description: str = ""
     """What is searched for, in a few sentences."""
-    lumi_ifb: Annotated[float, Field(gt=0)] | None = None
-    """Integrated luminosity in 1/fb to which simulation is normalised."""
+    lumi_ifb: Annotated[float, Field(gt=0)] | Literal["measured"] | None = None
+    """Integrated luminosity in 1/fb to which simulation is normalised; ``measured`` takes that of the certified
+    sections that were processed, from ``corrections.luminosity_csv``."""
     energy_tev: Annotated[float, Field(gt=0)] | None = 13.0
     """Centre-of-mass energy in TeV, for plots; null where the data are of several."""
     datasets: Annotated[tuple[DatasetEntry, ...], Field(min_length=1)]
@@ -52,10 +57,14 @@ class Document(BaseModel):
     """How scores become p-values."""
     signal_region: SelectionField | None = None
     """Cuts of the signal region, such as ``MET > 250 GeV and jet_pt > 100 GeV``."""
+    corrections: Corrections = Corrections()
+    """Certified data, luminosity, jet energies, pile-up, filters and triggers."""
     systematics: tuple[Systematic, ...] = ()
     """Systematic variations to apply."""
     limits: Limits | None = None
     """The statistical model; without it the run ends at the histograms."""
+    access: Access = Access()
+    """How remote files are reached; keys that are absent here come from the user's own file, see docs/access.md."""
     execution: Execution = Execution()
     """Where the events are processed."""
     report: Report = Report()
@@ -67,6 +76,14 @@ class Document(BaseModel):
     def output_directory(self) -> Path:
         """Where the result goes: ``output``, or ``results/<slug of the name>`` below the current directory."""
         return self.output if self.output is not None else Path("results") / slug(self.name)
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """The systematics, with ``jet_energy_scale`` as its sources where the corrections name several."""
+        found: list[str] = []
+        for name in self.systematics:
+            found += self.corrections.scale_variations() if name == SCALE else (name,)
+        return tuple(found)
 
     @property
     def inline_records(self) -> tuple[DatasetRecord, ...]:
@@ -83,10 +100,14 @@ def luminosity_ifb(document: Document, records: Sequence[DatasetRecord]) -> floa
 
     Returns:
         The document's luminosity in 1/fb; else that of its collision data if they are one dataset, because whether
-        several datasets add up or share the same collisions cannot be known from their records; else None.
+        several datasets add up or share the same collisions cannot be known from their records; else None. None also
+        where it is to be measured.
     """
-    if document.lumi_ifb is not None:
-        return document.lumi_ifb
+    stated = document.lumi_ifb
+    if isinstance(stated, str):
+        return None
+    if stated is not None:
+        return stated
     collisions = [record for record in records if record.kind == "data"]
     return collisions[0].lumi_ifb if len(collisions) == 1 else None
 

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from darkop_dist.config.access import joined, user_access
 from darkop_dist.config.cluster import Cluster
 from darkop_dist.config.consistency import Finding, check_records, check_sections
+from darkop_dist.config.corrections import LISTS_OF_FILES, PILEUP_FILES, Corrections
 from darkop_dist.config.datasets import DatasetFile, DatasetRecord, is_file_entry, is_pattern
 from darkop_dist.config.document import Document
 from darkop_dist.config.mistakes import in_order, mistake_at, mistakes_from
+from darkop_dist.config.operator import Operator
 from darkop_dist.config.parse import KeyPath, Place, read_yaml
 from darkop_dist.config.processor import parse_processor
 from darkop_dist.errors import DocumentError, Mistake
@@ -62,7 +65,8 @@ def load_document(path: Path) -> LoadedDocument:
 
     Raises:
         InputFileError: the file is missing or cannot be read.
-        DocumentError: all mistakes of syntax and schema, or, if there are none, all contradictions between sections.
+        DocumentError: all mistakes of syntax and schema, or, if there are none, all contradictions between sections;
+            also those of the user's own file of access.
     """
     parsed = read_yaml(path)
     mistakes = list(parsed.mistakes)
@@ -73,6 +77,7 @@ def load_document(path: Path) -> LoadedDocument:
         found = mistakes_from(error, Document, parsed.data, parsed.places)
         mistakes += [mistake for mistake in found if (mistake.line, mistake.path) not in unreadable]
         raise DocumentError(str(path), in_order(mistakes)) from error
+    document = document.model_copy(update={"access": joined(document.access, user_access())})
     loaded = LoadedDocument(resolve_paths(document, path.parent), path, parsed.data, parsed.places)
     findings = list(check_sections(loaded.document))
     if all(isinstance(entry, DatasetRecord) for entry in document.datasets):
@@ -134,16 +139,39 @@ def resolve_paths(document: Document, directory: Path) -> Document:
         update["processor"] = f"{_absolute(str(processor.file), directory)}:{processor.name}"
     if document.output is not None:
         update["output"] = Path(_absolute(str(document.output), directory))
-    operator = document.operator
-    if operator is not None and operator.checkpoint is not None and "/" in operator.checkpoint:
-        update["operator"] = operator.model_copy(update={"checkpoint": _absolute(operator.checkpoint, directory)})
-    if operator is not None and operator.choose_from:
-        places = tuple(_absolute(name, directory) if "/" in name else name for name in operator.choose_from)
-        update["operator"] = operator.model_copy(update={"choose_from": places})
+    if document.operator is not None:
+        update["operator"] = _resolve_operator(document.operator, directory)
     update["execution"] = document.execution.model_copy(
         update={"cluster": _resolve_cluster(document.execution.cluster, directory)}
     )
+    update["corrections"] = _resolve_corrections(document.corrections, directory)
     return document.model_copy(update=update)
+
+
+def _resolve_operator(section: Operator, directory: Path) -> Operator:
+    update: dict[str, Any] = {}
+    if section.checkpoint is not None and "/" in section.checkpoint:
+        update["checkpoint"] = _absolute(section.checkpoint, directory)
+    if section.choose_from:
+        update["choose_from"] = tuple(
+            _absolute(name, directory) if "/" in name else name for name in section.choose_from
+        )
+    if section.serve.ca is not None:
+        update["serve"] = section.serve.model_copy(update={"ca": _absolute(section.serve.ca, directory)})
+    return section.model_copy(update=update)
+
+
+def _resolve_corrections(section: Corrections, directory: Path) -> Corrections:
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else Path(_absolute(str(path), directory))
+
+    update: dict[str, Any] = {key: tuple(map(absolute, getattr(section, key))) for key in LISTS_OF_FILES}
+    if section.jet_energy is not None:
+        update["jet_energy"] = section.jet_energy.model_copy(update={"file": absolute(section.jet_energy.file)})
+    if section.pileup is not None:
+        files = {key: absolute(getattr(section.pileup, key)) for key in PILEUP_FILES}
+        update["pileup"] = section.pileup.model_copy(update=files)
+    return section.model_copy(update=update)
 
 
 def _resolve_cluster(cluster: Cluster, directory: Path) -> Cluster:
@@ -165,7 +193,7 @@ def resolve_record(record: DatasetRecord, directory: Path) -> DatasetRecord:
         directory: the directory that holds the document or the record file.
 
     Returns:
-        A copy with absolute paths; addresses stay.
+        A copy with absolute paths, also that of a file list; addresses stay.
     """
     files = tuple(
         file.model_copy(update={"uri": _resolve_uri(file.uri, directory)})
@@ -173,7 +201,8 @@ def resolve_record(record: DatasetRecord, directory: Path) -> DatasetRecord:
         else _resolve_uri(file, directory)
         for file in record.files
     )
-    return record.model_copy(update={"files": files})
+    listed = None if record.file_list is None else _absolute(record.file_list, directory)
+    return record.model_copy(update={"files": files, "file_list": listed})
 
 
 def _resolve_dataset(entry: str | DatasetRecord, directory: Path) -> str | DatasetRecord:

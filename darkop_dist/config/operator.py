@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
-from darkop_dist.config.section import SECTION, Name, Names, Probability, rejected
-
-
-def _check_serve(value: object) -> object:
-    if isinstance(value, str) and (value == "ray" or value.startswith(("ray://", "http://", "https://"))):
-        raise rejected("this version scores in the process only: must be 'local'")
-    if value != "local":
-        raise rejected("must be 'local'", value=str(value), choices=["local"])
-    return value
+from darkop_dist.config.section import SECTION, Name, Names, Probability
+from darkop_dist.config.serving import Serving
 
 
 class Training(BaseModel):
@@ -54,5 +47,6 @@ class Operator(BaseModel):
     """Fraction of the events of data and background that chooses."""
     choose_events: Annotated[int, Field(ge=1)] = 100
     """Fewest background events above a threshold at which a model is rated."""
-    serve: Annotated[Literal["local"], BeforeValidator(_check_serve)] = "local"
-    """Where events are scored: ``local`` is inside the process that reads them."""
+    serve: Serving = Serving()
+    """Where events are scored: ``local`` is inside the process that reads them; an address, or a section with it.
+    Training and choosing score in the process."""

@@ -29,7 +29,8 @@ def rejected(message: str, *, value: str = "", choices: Iterable[str] = ()) -> P
     return PydanticCustomError("rejected", "{message}", context)
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """One name or a list of names as a tuple, before validation."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -37,7 +38,7 @@ def _as_tuple(value: object) -> object:
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[
-    tuple[Name, ...], Field(min_length=1), BeforeValidator(_as_tuple, json_schema_input_type=Name | list[Name])
+    tuple[Name, ...], Field(min_length=1), BeforeValidator(as_tuple, json_schema_input_type=Name | list[Name])
 ]
 """One name or a list of names in the document; always a tuple in the object."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, final
 
 import awkward as ak
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from darkop_dist.events import kernels
 from darkop_dist.events.nanoevents import Layout, source_of
 from darkop_dist.events.read import has_column
-from darkop_dist.events.source import ChunkSource
+from darkop_dist.events.source import ColumnSource
 
 Values = npt.NDArray[Any]
 Offsets = npt.NDArray[np.int64]
@@ -47,10 +47,15 @@ class EventColumns:
 
     Any NanoEvents will do: a chunk as it was opened, a selection, or events with fields set by hand. The arrays are the
     same in all cases; those of a chunk as it was opened are read without awkward.
+
+    Attributes:
+        events: the events.
+        replaced: columns that stand in the place of the events' own or beside them, such as corrected momenta.
     """
 
-    def __init__(self, events: ak.Array) -> None:
+    def __init__(self, events: ak.Array, replaced: Mapping[str, Values] | None = None) -> None:
         self.events = events
+        self.replaced = dict(replaced or {})
         self._found = source_of(events)
         self._offsets: dict[str, Offsets] = {}
 
@@ -64,7 +69,7 @@ class EventColumns:
 
     def has(self, name: str) -> bool:
         """Whether the events have a column."""
-        return has_column(self.events, name)
+        return name in self.replaced or has_column(self.events, name)
 
     def load(self, names: Iterable[str]) -> None:
         """Read columns together, which saves time on remote files; those that are absent are skipped."""
@@ -73,6 +78,8 @@ class EventColumns:
 
     def per_event(self, name: str) -> Values:
         """One number per event, shape (events,)."""
+        if name in self.replaced:
+            return self.replaced[name]
         source = self._source_for(name, counted=False)
         if source is not None:
             return source.column(name.replace(".", "_"))
@@ -86,10 +93,25 @@ class EventColumns:
 
     def per_object(self, name: str) -> Values:
         """One number per object of a collection, all events one after another, shape (objects,)."""
+        if name in self.replaced:
+            return self.replaced[name]
         source = self._source_for(name, counted=True)
         if source is not None:
             return source.column(name.replace(".", "_"))
         return np.asarray(ak.to_numpy(ak.flatten(self._array(name), axis=1)))
+
+    def replaced_in(self, events: ak.Array) -> ak.Array:
+        """Events with the replaced columns as their fields, for code that reads awkward arrays.
+
+        Args:
+            events: the same events.
+        """
+        for name, values in self.replaced.items():
+            collection, _, field = name.partition(".")
+            old = events[collection]
+            new = ak.unflatten(values, np.diff(self.offsets(collection))) if old.ndim > 1 else values
+            events = ak.with_field(events, ak.with_field(old, new, field), collection)
+        return events
 
     def _read_offsets(self, collection: str) -> Offsets:
         if self._found is not None and self._is_list(self._found[1], self._found[0], collection):
@@ -97,7 +119,7 @@ class EventColumns:
         counts = ak.to_numpy(ak.num(self.events[collection], axis=1))
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
 
-    def _source_for(self, name: str, *, counted: bool) -> ChunkSource | None:
+    def _source_for(self, name: str, *, counted: bool) -> ColumnSource | None:
         if self._found is None or not self.has(name):
             return None
         branch = self._found[0].branch(name.replace(".", "_"))
@@ -105,7 +127,7 @@ class EventColumns:
         return self._found[0] if branch is not None and branch.counter == counter else None
 
     @staticmethod
-    def _is_list(layout: Layout, source: ChunkSource, collection: str) -> bool:
+    def _is_list(layout: Layout, source: ColumnSource, collection: str) -> bool:
         counter = source.branch(f"n{collection}")
         return collection in layout.fields and counter is not None and counter.counter is None
 

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.events.remote import is_remote, open_root
+from darkop_dist.config.access import Access
+from darkop_dist.events.remote import DEFAULT, RemoteSource, is_remote, open_root
 
 MOST_OPEN = 4
 """How many files a process holds open; the one unused for longest is dropped first."""
 
-State = tuple[int, int]
+State = tuple[int, int, Access | None]
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -49,26 +50,42 @@ _lock = threading.Lock()
 _scratch = threading.local()
 
 
-def open_file(path: str) -> OpenFile:
+def open_file(path: str, access: Access = DEFAULT) -> OpenFile:
     """The file, opened if this process does not hold it or if it has changed (time of change, size) since.
+
+    A remote file is not asked whether it has changed, see ``has_changed``.
+
+    Args:
+        path: local path or address.
+        access: how remote files are reached.
 
     Raises:
         OSError: it cannot be opened.
         Exception: what uproot raises on a file that is not whole.
     """
-    state = _state(path)
+    state = _state(path, access)
     with _lock:
         held = _held.get(path)
         if held is not None and held[0] == state:
             _held.move_to_end(path)
             return held[1]
-    opened = _open(path, state)
+    opened = _open(path, state, access)
     with _lock:
         _held[path] = state, opened
         _held.move_to_end(path)
         while len(_held) > MOST_OPEN:
             _held.popitem(last=False)
     return opened
+
+
+def has_changed(file: OpenFile) -> bool:
+    """Whether a remote file is another than the one that was opened, as its server tells; local files are open.
+
+    Raises:
+        OSError: the server does not answer.
+    """
+    source = file.directory.file.source
+    return isinstance(source, RemoteSource) and source.has_changed()
 
 
 def opened_by_hand(path: str, directory: Any) -> OpenFile:
@@ -147,20 +164,20 @@ def _read_local(path: str, descriptor: int, start: int, into: Bytes) -> Bytes:
     return into
 
 
-def _state(path: str) -> State:
+def _state(path: str, access: Access) -> State:
     if is_remote(path):
-        return 0, 0
+        return 0, 0, access
     found = _local(path).stat()
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, None
 
 
 def _local(path: str) -> Path:
     return Path(path.removeprefix("file://"))
 
 
-def _open(path: str, state: State) -> OpenFile:
+def _open(path: str, state: State, access: Access) -> OpenFile:
     if is_remote(path):
-        return OpenFile(path, open_root(path), None)
+        return OpenFile(path, open_root(path, access), None)
     descriptor = os.open(_local(path), os.O_RDONLY)
     try:
         file = OpenFile(path, open_root(path), descriptor)
@@ -169,6 +186,6 @@ def _open(path: str, state: State) -> OpenFile:
         raise
     weakref.finalize(file, os.close, descriptor)
     found = os.fstat(descriptor)
-    if (found.st_mtime_ns, found.st_size) != state or _state(path) != state:
+    if (found.st_mtime_ns, found.st_size, None) != state or _state(path, access) != state:
         raise OSError(errno.ESTALE, "the file changed while it was opened", path)
     return file

@@ -11,10 +11,9 @@ import numpy as np
 from darkop_dist.events import kernels
 from darkop_dist.events.event_columns import Columns, Values
 from darkop_dist.events.marked import MarkedObjects, Numbers, Positions, changed_sums
-from darkop_dist.events.systematics import ShiftSizes
+from darkop_dist.events.systematics import RESOLUTION, ShiftSizes, is_scale
 
 Note = Callable[[str], None]
-JET_SYSTEMATICS = frozenset({"jet_energy_scale", "jet_energy_resolution"})
 PROPAGATED_PT_MIN = 15.0
 """Jets above this pT in GeV change the missing momentum when they are shifted."""
 ROUNDING = 1e-4
@@ -43,6 +42,11 @@ class JetShift:
     limit: Callable[[Positions], Numbers]
 
 
+def shifts_of_jets(systematics: Sequence[str]) -> tuple[str, ...]:
+    """Those systematics that shift jets: the resolution, and the scale or its sources."""
+    return tuple(name for name in systematics if name == RESOLUTION or is_scale(name))
+
+
 def unshifted(columns: Columns, jets: MarkedObjects, met: str) -> JetShift:
     """The nominal jets; see ``jet_shifts``."""
     return JetShift("nominal", jets.pt, partial(_components, columns, met, ""), partial(_length, columns, met, ""))
@@ -54,7 +58,8 @@ def jet_shifts(
     """The shifts of the jets; collision data are never shifted.
 
     Shifts are propagated to the missing momentum as in ``systematics.object_variations``, by all jets, whether they
-    count or not.
+    count or not. Columns such as ``Jet.jet_energy_scale`` and ``Jet.jet_energy_resolution_up`` that corrections have
+    added come before the sizes, see ``darkop_dist.events.corrections.jet_energy``.
 
     Args:
         columns: the events.
@@ -64,25 +69,30 @@ def jet_shifts(
         sizes: one-sigma sizes.
         note: is told about what could not be done.
     """
-    if columns.is_data or not JET_SYSTEMATICS & set(systematics):
+    systematics = shifts_of_jets(systematics)
+    if columns.is_data or not systematics:
         return
     nominal = unshifted(columns, jets, met)
     counted = MarkedObjects(jets.offsets, jets.pt > PROPAGATED_PT_MIN, jets.pt, jets.eta, jets.phi)
     propagated = partial(_propagated, nominal, counted, jets.directions())
 
-    def shift(name: str, pt: Values, suffix: str) -> JetShift:
-        if _has_met(columns, met, suffix):
+    def shift(name: str, pt: Values, suffix: str | None) -> JetShift:
+        if suffix is not None and _has_met(columns, met, suffix):
             return JetShift(
                 name, pt, partial(_components, columns, met, suffix), partial(_length, columns, met, suffix)
             )
         return JetShift(name, pt, partial(propagated, pt), lambda events: np.full(len(events), np.inf))
 
     for sign, way, suffix in ((1.0, "up", "Up"), (-1.0, "down", "Down")):
-        if "jet_energy_scale" in systematics:
-            pt = jets.pt * (1.0 + sign * sizes.jet_energy_scale)
-            yield shift(f"jet_energy_scale_{way}", pt, f"JES{suffix}")
-        if "jet_energy_resolution" in systematics:
-            name = f"jet_energy_resolution_{way}"
+        for name in filter(is_scale, systematics):
+            own = columns.has(f"Jet.{name}")
+            size = columns.per_object(f"Jet.{name}") if own else sizes.jet_energy_scale
+            yield shift(f"{name}_{way}", jets.pt * (1.0 + sign * size), None if own else f"JES{suffix}")
+        if RESOLUTION in systematics:
+            name = f"{RESOLUTION}_{way}"
+            if columns.has(f"Jet.{name}"):
+                yield shift(name, jets.pt * columns.per_object(f"Jet.{name}"), None)
+                continue
             if not _has_generator_jets(columns):
                 note("jet_energy_resolution: no generator jets in the file: not varied")
                 yield replace(nominal, name=name)
@@ -114,15 +124,34 @@ def met_limit(
     for suffix in (f"{kind}{way}" for kind in ("JES", "JER") for way in ("Up", "Down")):
         if _has_met(columns, met, suffix):
             limit = np.maximum(limit, _length(columns, met, suffix, events))
-    momenta, changes = np.empty(len(events)), np.zeros(len(events))
-    kernels.sum_sizes(events, jets.offsets, jets.pt, momenta)
-    if "jet_energy_scale" in systematics:
-        changes += sizes.jet_energy_scale * momenta
-    if "jet_energy_resolution" in systematics and _has_generator_jets(columns):
-        apart = np.empty(len(events))
-        kernels.sum_sizes(events, jets.offsets, jets.pt - _matched_pt(columns, jets), apart)
-        changes += sizes.jet_energy_resolution * apart
+    momenta = _sum_of_sizes(jets, jets.pt, events)
+    changes = np.zeros(len(events))
+    for name in filter(is_scale, systematics):
+        if columns.has(f"Jet.{name}"):
+            moved = _sum_of_sizes(jets, jets.pt * columns.per_object(f"Jet.{name}"), events)
+        else:
+            moved = sizes.jet_energy_scale * momenta
+        changes = np.maximum(changes, moved)
+    if RESOLUTION in systematics:
+        changes = np.maximum(changes, _resolution_change(columns, jets, sizes, events))
     return limit + changes + ROUNDING * (limit + 2 * momenta + changes)
+
+
+def _resolution_change(columns: Columns, jets: MarkedObjects, sizes: ShiftSizes, events: Positions) -> Numbers:
+    """Sum of the changes of the jets' momenta by the resolution, the larger of both ways; shape (chosen events,)."""
+    names = [f"Jet.{RESOLUTION}_{way}" for way in ("up", "down")]
+    if all(map(columns.has, names)):
+        moved = [_sum_of_sizes(jets, jets.pt * columns.per_object(name) - jets.pt, events) for name in names]
+        return np.maximum(*moved)
+    if not _has_generator_jets(columns):
+        return np.zeros(len(events))
+    return sizes.jet_energy_resolution * _sum_of_sizes(jets, jets.pt - _matched_pt(columns, jets), events)
+
+
+def _sum_of_sizes(jets: MarkedObjects, values: Values, events: Positions) -> Numbers:
+    sums = np.empty(len(events))
+    kernels.sum_sizes(events, jets.offsets, values, sums)
+    return sums
 
 
 def _has_generator_jets(columns: Columns) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.errors import InputFileError
 from darkop_dist.events import kernels
+from darkop_dist.events.absence import missing_columns
 from darkop_dist.events.event_columns import EventColumns, Offsets, Values, chosen_lists, gathered
 from darkop_dist.events.objects import IdCut, ObjectCuts
 
@@ -148,8 +148,7 @@ def all_objects(columns: EventColumns, collection: str) -> MarkedObjects:
         InputFileError: the collection is absent.
     """
     if not columns.has(f"{collection}.pt"):
-        path = str((columns.events.metadata or {}).get("filename", "events"))
-        raise InputFileError(path, f"has no branch {collection}_pt", f"Use files with the collection {collection}.")
+        raise missing_columns(columns.events, (f"{collection}.pt",), f"Use files with the collection {collection}.")
     pt, eta, phi = (columns.per_object(f"{collection}.{field}") for field in ("pt", "eta", "phi"))
     return MarkedObjects(columns.offsets(collection), np.ones(len(pt), np.bool_), pt, eta, phi)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from coffea.nanoevents.util import tuple_to_key
 
 from darkop_dist.events.files import OpenFile
 from darkop_dist.events.phases import READ, phase
-from darkop_dist.events.source import ChunkSource
+from darkop_dist.events.physlite.layout import PhysliteSchema, chunk_source, physlite_contents
+from darkop_dist.events.physlite.mapping import PhysliteMapping
+from darkop_dist.events.source import ChunkSource, ColumnSource
 
 MOST_LAYOUTS = 16
 _layouts: OrderedDict[Any, Layout] = OrderedDict()
@@ -38,55 +41,75 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _ChunkSchema:
-    """What coffea's factory asks of a schema, for one chunk."""
+class ChunkForm:
+    """What coffea's factory asks of a schema, for one chunk.
+
+    Attributes:
+        form: awkward's form of the events.
+        methods: coffea's methods of the objects.
+    """
 
     form: Any
     methods: Any
 
     def behavior(self) -> Any:
+        """Methods of the objects."""
         return self.methods
 
 
 class SourceMapping(UprootSourceMapping):  # type: ignore[misc]
-    """coffea's mapping of columns, with those that a source can read taken from there."""
+    """coffea's mapping of columns, with those that a source can give taken from there."""
 
-    source: ChunkSource | None = None
+    source: ColumnSource | None = None
     layout: Layout | None = None
     made: Any = None
 
+    def get_column_handle(self, columnsource: Any, name: str, allow_missing: Any) -> Any:
+        """A column as the source gives it, or what uproot reads it with; see coffea."""
+        content = self.source.content(name) if self.source is not None and not allow_missing else None
+        return super().get_column_handle(columnsource, name, allow_missing) if content is None else content
+
     def extract_column(self, columnhandle: Any, start: int, stop: int, allow_missing: Any, **options: Any) -> Any:
         """A column as an array; see coffea."""
-        source = self.source
-        branch = source.branch(columnhandle.name) if source is not None and columnhandle is not None else None
-        if source is None or branch is None or allow_missing:
-            with phase(READ):
-                return super().extract_column(columnhandle, start, stop, allow_missing, **options)
-        content = ak.contents.NumpyArray(source.column(branch.name))
-        if branch.counter is None:
-            return ak.Array(content)
-        return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(source.offsets(branch.counter)), content))
+        if isinstance(columnhandle, ak.contents.Content):
+            return ak.Array(columnhandle)
+        with phase(READ):
+            return super().extract_column(columnhandle, start, stop, allow_missing, **options)
 
 
 def build_events(
     file: OpenFile, tree: str, schema: type[BaseSchema], start: int, stop: int, metadata: dict[str, Any]
 ) -> ak.Array:
     """NanoEvents of a range of entries; columns are read when they are touched."""
-    opened = file.directory[tree]
-    layout = layout_of(file, tree, schema)
-    key = (str(opened.file.uuid), opened.object_path, f"{start}-{stop}")
+    return _assembled(layout_of(file, tree, schema), ChunkSource(file, tree, start, stop), file, tree, metadata)
+
+
+def build_physlite(
+    file: OpenFile, tree: str, mapping: PhysliteMapping, start: int, stop: int, metadata: dict[str, Any]
+) -> ak.Array:
+    """NanoEvents of a range of entries of PHYSLITE; columns are read and turned into NanoAOD's on touch."""
+    variables, contents = physlite_contents(file, tree, mapping)
+    shared = (contents.signature(), tree, PhysliteSchema)
+    layout = _shared_layout(shared, lambda: _layout(PhysliteSchema, contents.form()))
+    return _assembled(layout, chunk_source(variables, contents, start, stop), file, tree, metadata)
+
+
+def _assembled(layout: Layout, source: ColumnSource, file: OpenFile, tree: str, metadata: dict[str, Any]) -> ak.Array:
+    opened, start, stop = file.directory[tree], source.start, source.stop
+    # an RNTuple has no path of its own
+    key = (str(opened.file.uuid), getattr(opened, "object_path", f"/{tree}"), f"{start}-{stop}")
     mapping = SourceMapping(TrivialUprootOpener({key[0]: opened.file.file_path}), start, stop, cache={}, virtual=True)
     mapping.preload_column_source(key[0], key[1], opened)
-    mapping.source = ChunkSource(file, tree, start, stop)
+    mapping.source = source
     mapping.layout = layout
     parameters = {**layout.form.parameters, "metadata": {**metadata, **layout.form.parameters.get("metadata", {})}}
-    chunk = _ChunkSchema(layout.form.copy(parameters=parameters), layout.behavior)
+    chunk = ChunkForm(layout.form.copy(parameters=parameters), layout.behavior)
     events = NanoEventsFactory(chunk, mapping, tuple_to_key(key), mode="virtual").events()
     mapping.made = weakref.ref(events.layout)
     return events
 
 
-def source_of(events: ak.Array) -> tuple[ChunkSource, Layout] | None:
+def source_of(events: ak.Array) -> tuple[ColumnSource, Layout] | None:
     """Where the columns of events come from; None unless these are the events of a chunk as they were opened."""
     factory = (events.attrs or {}).get("@events_factory")
     mapping = getattr(factory, "_mapping", None)
@@ -103,23 +126,34 @@ def layout_of(file: OpenFile, tree: str, schema: type[BaseSchema]) -> Layout:
     if key not in file.derived:
         opened = file.directory[tree]
         signature = _signature(opened)
-        shared = None if signature is None else (signature, tree, schema)
-        layout = _layouts.get(shared) if shared is not None else None
-        if layout is None:
-            layout = _build_layout(opened, schema)
-        if shared is not None:
-            _layouts[shared] = layout
-            while len(_layouts) > MOST_LAYOUTS:
-                _layouts.popitem(last=False)
-        file.derived[key] = layout
+        if signature is None:
+            file.derived[key] = _build_layout(opened, schema)
+        else:
+            shared = (signature, tree, schema)
+            file.derived[key] = _shared_layout(shared, lambda: _build_layout(opened, schema))
     found: Layout = file.derived[key]
     return found
+
+
+def _shared_layout(key: Any, build: Callable[[], Layout]) -> Layout:
+    """The layout of files that are alike, built for the first of them."""
+    layout = _layouts.get(key)
+    if layout is None:
+        layout = build()
+    _layouts[key] = layout
+    while len(_layouts) > MOST_LAYOUTS:
+        _layouts.popitem(last=False)
+    return layout
 
 
 def _build_layout(tree: Any, schema: type[BaseSchema]) -> Layout:
     base = UprootSourceMapping._extract_base_form(tree)  # noqa: SLF001  # what from_root does for each chunk
     base["typenames"] = tree.typenames()
     base["parameters"]["metadata"] = {}
+    return _layout(schema, base)
+
+
+def _layout(schema: type[BaseSchema], base: dict[str, Any]) -> Layout:
     form = ak.forms.from_dict(schema(base).form)
     fields = {}
     for name, content in zip(form.fields, form.contents, strict=True):

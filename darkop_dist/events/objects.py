@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from darkop_dist.errors import InputFileError
+from darkop_dist.events.absence import missing_columns
 from darkop_dist.events.read import has_column
 
 Note = Callable[[str], None]
@@ -115,6 +115,5 @@ def leading(values: ak.Array, *, absent: float = np.nan) -> npt.NDArray[np.float
 
 def _collection(events: ak.Array, collection: str) -> ak.Array:
     if not has_column(events, f"{collection}.pt"):
-        path = str((events.metadata or {}).get("filename", "events"))
-        raise InputFileError(path, f"has no branch {collection}_pt", f"Use files with the collection {collection}.")
+        raise missing_columns(events, (f"{collection}.pt",), f"Use files with the collection {collection}.")
     return events[collection]

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from darkop_dist.errors import InputFileError, InputValueError, UnknownNameError
+from darkop_dist.events.absence import missing_columns
 
-Channel = Literal["jets", "leptons_photons", "leptons", "photons", "met"]
+Channel = Literal["jets", "leptons_photons", "leptons", "photons", "candidates", "met"]
 Floats = npt.NDArray[np.float64]
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -32,6 +33,7 @@ _COLLECTIONS: dict[str, tuple[str, ...]] = {
     "leptons_photons": ("Muon", "Electron", "Photon"),
     "leptons": ("Muon", "Electron"),
     "photons": ("Photon",),
+    "candidates": ("PFCands",),
 }
 _EVENTS_PER_BLOCK = 2048
 
@@ -45,7 +47,7 @@ class CylinderGrid(BaseModel):
         towers_eta: towers in eta, index 0 at ``eta_min``.
         towers_phi: towers in phi, index 0 at -pi.
         channels: fields, in order: ``jets`` (Jet), ``leptons_photons`` (Muon, Electron, Photon), ``leptons``,
-            ``photons`` or ``met``.
+            ``photons``, ``candidates`` (PFCands of PFNano, which all other objects are made of) or ``met``.
         sigma: width of the Gaussian in eta and phi.
         met: collection of the missing transverse momentum, such as ``MET`` or ``PuppiMET``.
         scale: ``log`` is log(1 + pt/pt_unit_gev) of each tower, which brings soft and hard jets to comparable numbers
@@ -119,6 +121,29 @@ def represent(events: ak.Array, representation: str, settings: Mapping[str, obje
         return stack_columns(events, _parse(ColumnList, representation, settings))
     known = ("cylinder", "columns")
     raise UnknownNameError("representation", representation, known, f"Use one of {', '.join(known)}.")
+
+
+def columns_read(representation: str, settings: Mapping[str, object]) -> tuple[str, ...]:
+    """Names of all columns that a representation reads, such as ``Jet.pt``.
+
+    Args:
+        representation: ``cylinder`` or ``columns``.
+        settings: as for ``represent``.
+
+    Raises:
+        InputValueError: a setting is wrong.
+    """
+    if representation == "columns":
+        return _parse(ColumnList, representation, settings).columns
+    grid = _parse(CylinderGrid, representation, settings)
+    names = [
+        f"{collection}.{field}"
+        for channel in grid.channels
+        for collection in _COLLECTIONS.get(channel, ())
+        for field in ("pt", "eta", "phi")
+    ]
+    names += [f"{grid.met}.{field}" for field in ("pt", "phi") if "met" in grid.channels]
+    return tuple(dict.fromkeys(names))
 
 
 def fill_cylinder(events: ak.Array, grid: CylinderGrid) -> npt.NDArray[np.float32]:
@@ -257,11 +282,11 @@ def _numbers(values: Any, name: str, *, momentum: bool = False) -> Floats:
 def _require(events: ak.Array, collection: str, names: tuple[str, ...]) -> None:
     absent = [f"{collection}.{name}" for name in names if not _has(events, f"{collection}.{name}")]
     if absent:
-        raise InputFileError(
-            _source(events),
-            f"lacks {', '.join(absent)}",
-            f"Use files with the collection {collection}, or an operator that does without it",
-        )
+        advice = f"Use files with the collection {collection}, or an operator that does without it"
+        if collection not in ak.fields(events):
+            why = missing_columns(events, absent, advice)
+            raise InputFileError(why.file, f"lacks {', '.join(absent)}: it {why.problem}", advice)
+        raise InputFileError(_source(events), f"lacks {', '.join(absent)}", advice)
 
 
 def _has(events: ak.Array, name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from darkop_dist.config.selection import Selection
+from darkop_dist.events.corrections.search import NO_CORRECTIONS, SearchCorrections
 from darkop_dist.events.split import SplitRule
 
 ParametersT = TypeVar("ParametersT", bound=BaseModel)
@@ -24,6 +25,8 @@ class SearchSettings(Generic[ParametersT]):
         split: which events train, calibrate and check.
         candidates: how many candidates are kept per dataset and region.
         category: one of the processor's ``categories`` by which p-values are given; None for none.
+        corrections: certified data, pile-up weights, jet energies, filters and triggers. A processor names those that
+            it applies in ``corrections``; others are refused in its documents.
     """
 
     parameters: ParametersT
@@ -32,3 +35,4 @@ class SearchSettings(Generic[ParametersT]):
     split: SplitRule
     candidates: int
     category: str | None = None
+    corrections: SearchCorrections = NO_CORRECTIONS

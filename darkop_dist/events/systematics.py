@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,6 +16,13 @@ from darkop_dist.events.objects import vector_sum
 from darkop_dist.events.read import has_column
 
 Note = Callable[[str], None]
+SCALE, RESOLUTION = "jet_energy_scale", "jet_energy_resolution"
+PILEUP = "pileup_reweighting"
+
+
+def is_scale(systematic: str) -> bool:
+    """Whether a systematic is the jet energy scale or one of its sources."""
+    return systematic == SCALE or systematic.startswith(f"{SCALE}_")
 
 
 class ShiftSizes(BaseModel):
@@ -56,7 +63,9 @@ def object_variations(
 
     Jet shifts are propagated to the missing momentum by the change of the jets' vector sum (jets above 15 GeV). Where
     the file has columns such as ``PuppiMET_ptJESUp``, these replace the propagation. The resolution needs generator
-    jets (``Jet_genJetIdx``); without them it is left out and noted.
+    jets (``Jet_genJetIdx``); without them it is left out and noted. Columns such as ``Jet.jet_energy_scale`` (relative
+    size) and ``Jet.jet_energy_resolution_up`` (factor on pT) that corrections have added come before the sizes and
+    before such columns of the file, see ``darkop_dist.events.corrections.jet_energy``.
 
     Args:
         events: NanoEvents with Jet and the missing momentum.
@@ -72,30 +81,52 @@ def object_variations(
     if (events.metadata or {}).get("is_data", False):
         return variations
     for sign, way, column in ((1.0, "up", "Up"), (-1.0, "down", "Down")):
-        if "jet_energy_scale" in systematics:
-            shifted = jets.pt * (1.0 + sign * sizes.jet_energy_scale)
-            variations.append(_shifted(events, met, nominal, f"jet_energy_scale_{way}", shifted, f"JES{column}"))
-        if "jet_energy_resolution" in systematics:
+        for name in filter(is_scale, systematics):
+            own = has_column(events, f"Jet.{name}")
+            shifted = jets.pt * (1.0 + sign * (jets[name] if own else sizes.jet_energy_scale))
+            variations.append(_shifted(events, met, nominal, f"{name}_{way}", shifted, None if own else f"JES{column}"))
+        if RESOLUTION in systematics:
+            name = f"{RESOLUTION}_{way}"
+            if has_column(events, f"Jet.{name}"):
+                variations.append(_shifted(events, met, nominal, name, jets.pt * jets[name], None))
+                continue
             if not (has_column(events, "Jet.genJetIdx") and has_column(events, "GenJet.pt")):
                 note("jet_energy_resolution: no generator jets in the file: not varied")
-                variations.append(dataclasses.replace(nominal, name=f"jet_energy_resolution_{way}"))
+                variations.append(dataclasses.replace(nominal, name=name))
                 continue
             matched = _matched_pt(events)
             shifted = jets.pt + sign * sizes.jet_energy_resolution * (jets.pt - matched)
             shifted = ak.where(shifted > 0.0, shifted, 0.0)
-            variations.append(_shifted(events, met, nominal, f"jet_energy_resolution_{way}", shifted, f"JER{column}"))
+            variations.append(_shifted(events, met, nominal, name, shifted, f"JER{column}"))
     return variations
 
 
-def weight_variations(events: ak.Array, systematics: Sequence[str], note: Note) -> dict[str, npt.NDArray[np.float64]]:
+def weight_variations(
+    events: ak.Array,
+    systematics: Sequence[str],
+    note: Note,
+    pileup: Mapping[str, npt.NDArray[np.float64]] | None = None,
+) -> dict[str, npt.NDArray[np.float64]]:
     """Factors on the event weight by variation name, each of shape (events,).
 
-    Pile-up uses ``puWeight``, ``puWeightUp`` and ``puWeightDown``, as NanoAOD-tools writes them; the nominal
-    weight is under ``nominal``. Files without these columns are not reweighted, which is noted; their variations are
-    the nominal weights, so that they may stand beside files that have the columns.
+    Pile-up uses the weights that are given; else ``puWeight``, ``puWeightUp`` and ``puWeightDown``, as NanoAOD-tools
+    writes them, if the systematic is asked for. The nominal weight is under ``nominal``. Files without these columns
+    are not reweighted, which is noted; their variations are the nominal weights, so that they may stand beside files
+    that have the columns.
+
+    Args:
+        events: the events.
+        systematics: names asked for; others than that of pile-up are ignored here.
+        note: is told about what could not be done.
+        pileup: weights ``nominal``, ``up`` and ``down``; None to use the columns.
     """
     factors = {"nominal": np.ones(len(events))}
-    if "pileup_reweighting" not in systematics or (events.metadata or {}).get("is_data", False):
+    if (events.metadata or {}).get("is_data", False):
+        return factors
+    if pileup is not None:
+        varied = {f"{PILEUP}_{way}": pileup[way] for way in ("up", "down")} if PILEUP in systematics else {}
+        return {"nominal": pileup["nominal"], **varied}
+    if PILEUP not in systematics:
         return factors
     if not all(has_column(events, name) for name in ("puWeight", "puWeightUp", "puWeightDown")):
         note("pileup_reweighting: no puWeight columns in the file: not reweighted and not varied")
@@ -116,12 +147,12 @@ def _components(
 
 
 def _shifted(
-    events: ak.Array, met: str, nominal: ObjectVariation, name: str, pt: ak.Array, column: str
+    events: ak.Array, met: str, nominal: ObjectVariation, name: str, pt: ak.Array, column: str | None
 ) -> ObjectVariation:
     ratio = pt / nominal.jets.pt
     jets = ak.with_field(ak.with_field(nominal.jets, pt, "pt"), nominal.jets.mass * ratio, "mass")
     fields = (f"pt{column}", f"phi{column}")
-    if all(has_column(events, f"{met}.{field}") for field in fields):
+    if column is not None and all(has_column(events, f"{met}.{field}") for field in fields):
         x, y = _components(ak.to_numpy(events[met][fields[0]]), ak.to_numpy(events[met][fields[1]]))
         return ObjectVariation(name, jets, x, y)
     counted = nominal.jets.pt > 15.0

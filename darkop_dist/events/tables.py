@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from darkop_dist.config.access import Access
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.identity import content_identity, local_identity
-from darkop_dist.events.remote import fetch, is_remote
+from darkop_dist.events.remote import DEFAULT, fetch, is_remote
 
 FLAT_SUFFIXES = (".csv", ".parquet", ".pq", ".root")
 
@@ -25,11 +26,12 @@ class Table:
     identity: str
 
 
-def read_table(path: str) -> Table:
+def read_table(path: str, access: Access = DEFAULT) -> Table:
     """Read a table.
 
     Args:
         path: local path or address.
+        access: how remote files are reached.
 
     Raises:
         InputFileError: the file is of another kind, or a column holds text.
@@ -42,7 +44,7 @@ def read_table(path: str) -> Table:
         raise InputFileError(path, "is of a kind that is not read", f"Use one of {', '.join(FLAT_SUFFIXES)}.")
     source: Any = path
     if is_remote(path):
-        source = fetch(path)
+        source = fetch(path, access)
         identity = content_identity(source.getbuffer())
     else:
         identity = local_identity(path)

@@ -35,15 +35,23 @@ MIN_PT_GEV: Mapping[ObjectKind, float] = MappingProxyType(
 
 LOOSEST_IDENTIFICATION: Mapping[ObjectKind, tuple[tuple[str, int], ...]] = MappingProxyType(
     {
-        "muon": (("looseId", 1),),
-        "electron": (("cutBased", 1),),
-        "photon": (("cutBased", 1), ("cutBasedBitmap", 1)),
-        "tau": (("idDeepTau2017v2p1VSjet", 4), ("idDecayModeOldDMs", 1), ("idDecayMode", 1)),
+        "muon": (("looseId", 1), ("DFCommonMuonPassPreselection", 1)),
+        "electron": (("cutBased", 1), ("DFCommonElectronsLHLoose", 1)),
+        "photon": (("cutBased", 1), ("cutBasedBitmap", 1), ("DFCommonPhotonsIsEMLoose", 1)),
+        "tau": (
+            ("idDeepTau2017v2p1VSjet", 4),
+            ("idDecayModeOldDMs", 1),
+            ("idDecayMode", 1),
+            ("JetDeepSetLoose", 1),
+            ("GNTauL_v0prune", 1),
+        ),
     }
 )
 """Column and least value of the loosest identification; the first column that exists decides, none keeps all."""
 
 BTAG_COLUMNS = ("btagDeepFlavB", "btagPNetB", "btagUParTAK4B", "btagDeepB", "btagCSVV2", "btag")
+LOGARITHMIC_BTAG_COLUMNS = ("btagGN2v01", "btagGN2v00", "btagDL1dv01")
+"""ATLAS' discriminants are logarithms, of which negative values are as good as others."""
 MASS_GEV: Mapping[ObjectKind, float] = MappingProxyType({"muon": 0.1057, "electron": 0.000511, "tau": 1.777})
 """Masses used where the collection has no mass column, in GeV (PDG 2024)."""
 
@@ -58,7 +66,8 @@ class DisplayObject:
         eta: pseudorapidity; None for ``met``, which is known only in the transverse plane.
         phi: azimuth in rad, in [-pi, pi].
         mass_gev: mass in GeV.
-        btag: b-tag discriminant of a jet; None where the file has none or marks it as undefined by a negative value.
+        btag: b-tag discriminant of a jet; None where the file has none or marks it as undefined (CMS by a negative
+            value, ATLAS' logarithms by NaN).
     """
 
     kind: ObjectKind
@@ -175,7 +184,8 @@ def _met(collection: Any) -> DisplayObject:
 def _objects(kind: ObjectKind, collection: Any) -> list[DisplayObject]:
     fields = collection.fields
     passes = next(((name, least) for name, least in LOOSEST_IDENTIFICATION.get(kind, ()) if name in fields), None)
-    btag = next((name for name in BTAG_COLUMNS if name in fields), None) if kind == "jet" else None
+    tags = (*BTAG_COLUMNS, *LOGARITHMIC_BTAG_COLUMNS) if kind == "jet" else ()
+    btag = next((name for name in tags if name in fields), None)
     return [
         DisplayObject(
             kind=kind,
@@ -183,8 +193,12 @@ def _objects(kind: ObjectKind, collection: Any) -> list[DisplayObject]:
             eta=float(item["eta"]),
             phi=float(item["phi"]),
             mass_gev=float(item["mass"]) if "mass" in fields else MASS_GEV.get(kind, 0.0),
-            btag=None if btag is None or item[btag] < 0.0 else float(item[btag]),
+            btag=None if btag is None or _is_undefined(btag, item[btag]) else float(item[btag]),
         )
         for item in collection
         if passes is None or int(item[passes[0]]) >= passes[1]
     ]
+
+
+def _is_undefined(column: str, value: float) -> bool:
+    return math.isnan(value) if column in LOGARITHMIC_BTAG_COLUMNS else value < 0.0

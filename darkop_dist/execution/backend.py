@@ -21,6 +21,7 @@ import cloudpickle
 
 from darkop_dist.errors import RunError
 from darkop_dist.execution.keys import homes_of, own_modules
+from darkop_dist.execution.seats import Seats, seated
 
 WORKER_DIED = "the worker died, most often for want of memory"
 CALLS_PER_WORKER = 3
@@ -124,14 +125,18 @@ class Inline:
 
 
 class Processes:
-    """Carries out calls in processes of this machine; a process that dies is replaced."""
+    """Carries out calls in processes of this machine; a process that dies is replaced.
+
+    Where calls wait for scores from elsewhere there are two processes for each worker, which take turns: one works
+    while the other one waits.
+    """
 
     shared = True
     fragile = True
 
-    def __init__(self, payload: bytes, workers: int) -> None:
-        """Start that many processes."""
-        self._payload, self._workers = payload, workers
+    def __init__(self, payload: bytes, workers: int, *, waits: bool = False) -> None:
+        """Start that many processes, or twice as many for calls that wait."""
+        self._payload, self._workers, self._processes = payload, workers, 2 * workers if waits else workers
         self._context = multiprocessing.get_context("spawn")
         self._up = self._context.Event()
         self._calls: dict[Future[Any], Call] = {}
@@ -140,7 +145,7 @@ class Processes:
     @property
     def width(self) -> int:
         """Every process has its call and the next one at hand."""
-        return 2 * self._workers
+        return 2 * self._processes
 
     def submit(self, call: Call) -> None:
         """Hand the call to the next free process."""
@@ -173,8 +178,9 @@ class Processes:
         return Answer(call.token, error=error) if error is not None else Answer(call.token, future.result())
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        given = (self._payload, self._up)
-        return ProcessPoolExecutor(self._workers, mp_context=self._context, initializer=_receive, initargs=given)
+        seats = self._context.Semaphore(self._workers)  # a new one: a process that died may have sat
+        given = (self._payload, self._up, seats)
+        return ProcessPoolExecutor(self._processes, mp_context=self._context, initializer=_receive, initargs=given)
 
 
 def by_value(processor: Any) -> bytes:
@@ -201,17 +207,24 @@ def with_own_modules(*names: str) -> Iterator[None]:
 @functools.lru_cache(maxsize=2)
 def unpacked(payload: bytes) -> Any:
     """The processor that ``by_value`` made bytes of, in this run's own driver: never from a file."""
+    return unpack_processor(payload)
+
+
+def unpack_processor(payload: bytes) -> Any:
+    """A processor of its own for every call, out of the same bytes."""
     return cloudpickle.loads(payload)
 
 
-_RECEIVED: list[bytes] = []
+_RECEIVED: list[tuple[bytes, Seats]] = []
 
 
-def _receive(payload: bytes, up: Any) -> None:
+def _receive(payload: bytes, up: Any, seats: Seats) -> None:
     """Runs first in a process; what can fail comes later, where the error is an answer."""
-    _RECEIVED[:] = [payload]
+    _RECEIVED[:] = [(payload, seats)]
     up.set()
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return function(unpacked(_RECEIVED[0]), *arguments)
+    payload, seats = _RECEIVED[0]
+    with seated(seats):
+        return function(unpacked(payload), *arguments)

@@ -11,20 +11,25 @@ from typing import Any, Literal
 import awkward as ak
 import numpy as np
 
-from darkop_dist.config.datasets import DatasetRecord
+from darkop_dist.config.access import Access
+from darkop_dist.config.datasets import EVENT_FORMATS, DatasetRecord, is_root_file
 from darkop_dist.errors import (
     ChunkError,
     DamagedFileError,
     DarkopError,
     InputFileError,
+    ScoringOutageError,
     StorageError,
     UnpackableError,
     UnreachableFileError,
 )
-from darkop_dist.events.files import forget, open_file
+from darkop_dist.events.corrections.sections import Plain, sections_of, without_events
+from darkop_dist.events.declared import declared_ranges
+from darkop_dist.events.files import OpenFile, forget, has_changed, open_file
 from darkop_dist.events.identity import identity_size, may_be_copies, root_identity
 from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
+from darkop_dist.events.remote import DEFAULT, is_remote
 from darkop_dist.events.weights import generator_weights
 from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.deadline import deadline
@@ -36,6 +41,7 @@ from darkop_dist.execution.store import ChunkStore, entry_header
 from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms.output import Output
 from darkop_dist.histograms.packed import pack
+from darkop_dist.scoring.origins import recorded_origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Task:
         retries: how often the chunk is tried again when another try may help.
         fingerprint: of the operator; None without one.
         timeout_s: after so many seconds the chunk counts as hanging; None for never.
+        access: how remote files are reached.
     """
 
     chunk: Chunk
@@ -55,6 +62,7 @@ class Task:
     retries: int
     fingerprint: str | None
     timeout_s: float | None = None
+    access: Access = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +133,23 @@ def attempt_chunk(
             return Attempt("done", stored.entry)
         place.note_running(worker_name(), key)
     clock = _Clock(time.time(), time.perf_counter(), time.thread_time())
-    with recorded() as phases:
+    with recorded() as phases, recorded_origins() as origins:
         try:
             with deadline(task.timeout_s, key):
                 events = _open(task, chunk, processor)
                 output = processor.process(events)
+                _require_unchanged(task, chunk)
                 sum_weights = _generated_weight(task, events)
+                sections = _sections(task, chunk, events, processor)
         except BaseException as error:  # noqa: BLE001  # what is no failure of input is raised again
             fault = _meaning(error, chunk, suspected=suspected)
             forget(chunk.path)
             failed = _entry(task, chunk, "failed", _with_place(fault, chunk), clock, phases)
+            if fault.kind == "damaged":
+                failed = replace(failed, sections=_sections_of_damaged(task, chunk, processor))
             return Attempt(fault.kind, failed, suspect=fault.suspect, wait_s=fault.retry_after_s)
     done = _entry(task, chunk, "done", "", clock, phases, output, sum_weights)
+    done = replace(done, sections=sections, scored_by=dict(origins.events))
     return _timed(_kept(Attempt("done", done), output, key, place, seen), clock)
 
 
@@ -147,7 +160,8 @@ def empty_entry(task: Task) -> LedgerEntry:
     if chunk.lost:
         return _entry(task, chunk, "failed", chunk.lost, clock, Phases())
     weight = None if task.record.kind == "data" else chunk.file_sum_weights
-    return _entry(task, chunk, "skipped", "the file holds no rows", clock, Phases(), None, weight)
+    entry = _entry(task, chunk, "skipped", "the file holds no rows", clock, Phases(), None, weight)
+    return replace(entry, sections=without_events(chunk.declared).to_plain()) if chunk.declared else entry
 
 
 def lost_entry(task: Task, why: str) -> LedgerEntry:
@@ -196,7 +210,8 @@ def _meaning(error: BaseException, chunk: Chunk, *, suspected: bool) -> Fault:
     if isinstance(error, DamagedFileError) and error.__cause__ is None:
         return Fault("damaged", error.problem)
     if not isinstance(error, Exception) or (
-        isinstance(error, DarkopError) and not isinstance(error, DamagedFileError | UnreachableFileError)
+        isinstance(error, DarkopError)
+        and not isinstance(error, DamagedFileError | UnreachableFileError | ScoringOutageError)
     ):
         raise error
     if isinstance(error, ak.errors.FieldNotFoundError):
@@ -221,12 +236,12 @@ def _with_place(fault: Fault, chunk: Chunk) -> str:
 
 def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     with phase(READ):
-        file = _held_file(chunk) if chunk.path.endswith(".root") else None
+        file = _held_file(task, chunk) if is_root_file(chunk.path) else None
         if file is not None:
-            _require_identity(task, chunk, root_identity(file))
+            _require_identity(task, chunk, root_identity(file.directory))
         if isinstance(processor, ForeignProcessor):
-            return processor.open_events(file, chunk, task.record)
-        events = open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label)
+            return processor.open_events(file.directory if file else None, chunk, task.record)
+        events = open_events(chunk.path, task.record, chunk.start, chunk.stop, label=chunk.label, access=task.access)
         if file is None:
             _require_identity(task, chunk, events.metadata["identity"])
     if len(events) != chunk.stop - chunk.start:
@@ -235,13 +250,19 @@ def _open(task: Task, chunk: Chunk, processor: Any) -> ak.Array:
     return events
 
 
-def _held_file(chunk: Chunk) -> Any:
+def _held_file(task: Task, chunk: Chunk) -> OpenFile:
     """The ROOT file, opened anew if it is not the one that this process held: a remote one may have changed since."""
-    file = open_file(chunk.path).directory
-    if chunk.identity and root_identity(file) != chunk.identity:
+    file = open_file(chunk.path, task.access)
+    if (chunk.identity and root_identity(file.directory) != chunk.identity) or has_changed(file):
         forget(chunk.path)
-        file = open_file(chunk.path).directory
+        file = open_file(chunk.path, task.access)
     return file
+
+
+def _require_unchanged(task: Task, chunk: Chunk) -> None:
+    """Refuse what was read of a remote ROOT file that changed meanwhile: headers of the one, columns of the other."""
+    if is_root_file(chunk.path) and is_remote(chunk.path) and has_changed(open_file(chunk.path, task.access)):
+        raise DamagedFileError(chunk.path, "changed on the server while it was read", "Run again.")
 
 
 def _require_identity(task: Task, chunk: Chunk, found: str) -> None:
@@ -249,7 +270,7 @@ def _require_identity(task: Task, chunk: Chunk, found: str) -> None:
     if not chunk.identity or found == chunk.identity:
         return
     size, planned = identity_size(found), identity_size(chunk.identity)
-    is_replica = not chunk.path.endswith(".root") and chunk.path != task.chunk.path
+    is_replica = not is_root_file(chunk.path) and chunk.path != task.chunk.path
     if is_replica and may_be_copies(found, chunk.identity):
         return
     what = f"has {size} bytes instead of {planned}" if size != planned else "is not the file that was planned"
@@ -262,9 +283,35 @@ def _generated_weight(task: Task, events: ak.Array) -> float | None:
     planned = task.chunk.sum_weights
     if planned is not None:
         return planned
-    if task.record.format == "nanoaod" and has_column(events, "genWeight"):
+    if task.record.format in EVENT_FORMATS and has_column(events, "genWeight"):
         return float(np.sum(generator_weights(events)))
     return None
+
+
+def _sections(task: Task, chunk: Chunk, events: ak.Array, processor: Any) -> Plain | None:
+    """The luminosity sections of a chunk of collision data; None where they are not known.
+
+    The first chunk of a file also has those that the file says it was made from, without events.
+    """
+    if task.record.kind != "data" or isinstance(processor, ForeignProcessor):
+        return None
+    found = sections_of(events)
+    if found is None:
+        return None
+    if chunk.start == 0:
+        found += without_events(declared_ranges(chunk.path, task.record.format, task.access))
+    return found.to_plain()
+
+
+def _sections_of_damaged(task: Task, chunk: Chunk, processor: Any) -> Plain | None:
+    """The same of a chunk whose other columns cannot be read, as far as these can."""
+    try:
+        events = open_events(chunk.path, task.record, chunk.start, chunk.stop, access=task.access)
+        return _sections(task, chunk, events, processor)
+    except Exception:  # noqa: BLE001  # the file is damaged, and nobody knows where
+        return None
+    finally:
+        forget(chunk.path)
 
 
 def _entry(

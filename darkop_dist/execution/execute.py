@@ -23,6 +23,7 @@ from darkop_dist.execution.performance import saved_performance_report
 from darkop_dist.execution.plan import FileQuestion, Look, LostFile, look_here
 from darkop_dist.execution.sites import open_client
 from darkop_dist.execution.store import ChunkStore
+from darkop_dist.execution.threads import Threads
 
 Say = Callable[[str], None]
 NO_WORKERS_S = 120.0
@@ -56,6 +57,7 @@ def execute(
     watch: Watch | None = None,
     client: Any = None,
     performance: Path | None = None,
+    waits: bool = False,
 ) -> Execution:
     """Process all chunks and merge their outputs in a tree that the plan alone determines.
 
@@ -72,6 +74,8 @@ def execute(
         watch: is told what happens.
         client: a Dask client to use, which is not closed; by default what the settings say.
         performance: where Dask's performance report is saved, if the run uses Dask; None for none.
+        waits: chunks wait for scores from elsewhere: on this machine another one begins meanwhile, at most one for each
+            worker. Workers of Dask find that out themselves.
 
     Raises:
         UserError: the values of a file cannot be used by this processor at all.
@@ -87,7 +91,7 @@ def execute(
         key = run_key(processor, fingerprint)
         _say_what_is_stale(kept, key, tasks, watch)
         write_plan(kept, key, tasks)
-        with open_backend(processor, settings, client, place, watch, performance) as backend:
+        with open_backend(processor, settings, client, place, watch, performance, waits=waits) as backend:
             driver = Driver(tasks, backend, kept, key.digest, merge_mb=settings.merge_memory_mb)
             return driver.run(watch.progress)
 
@@ -169,6 +173,7 @@ def open_backend(
     performance: Path | None = None,
     *,
     most_at_once: int | None = None,
+    waits: bool = False,
 ) -> Iterator[Backend]:
     """What carries out calls where the settings say.
 
@@ -180,16 +185,11 @@ def open_backend(
         watch: is told where the dashboard is.
         performance: where Dask's performance report is saved; None for none.
         most_at_once: most answers to fetch from Dask in one exchange, where they are large.
+        waits: calls wait for scores from elsewhere.
     """
     if client is None and settings.where == "local":
-        if settings.workers == 1:
-            yield Inline(None, processor)
-            return
-        processes = Processes(by_value(processor), settings.workers)
-        try:
-            yield processes
-        finally:
-            processes.close()
+        with _opened_here(processor, settings.workers, waits=waits) as here:
+            yield here
         return
     from darkop_dist.execution.dask_backend import DaskBackend
 
@@ -209,3 +209,26 @@ def open_backend(
                 yield dask
         finally:
             dask.close()
+
+
+@contextmanager
+def _opened_here(processor: Any, workers: int, *, waits: bool) -> Iterator[Backend]:
+    payload = None if workers == 1 and not waits else _by_value_if_any(processor, alone=workers == 1)
+    if payload is None:
+        yield Inline(None, processor)
+        return
+    backend = Threads(payload) if workers == 1 else Processes(payload, workers, waits=waits)
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def _by_value_if_any(processor: Any, *, alone: bool) -> bytes | None:
+    try:
+        return by_value(processor)
+    except Exception:
+        if not alone:
+            raise
+        LOG.warning("the processor cannot be copied: chunks are processed one after the other", exc_info=True)
+        return None

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from darkop_dist.errors import DarkopError
+from darkop_dist.errors import DarkopError, ScoringOutageError
 from darkop_dist.events.remote import GONE, REFUSED, is_remote
 
 Kind = Literal["transient", "damaged", "missing", "storage", "memory", "bug"]
@@ -67,6 +67,9 @@ def classify(error: BaseException, path: str, *, suspected: bool = False) -> Fau
         suspected: an earlier attempt at the same file met wrong bytes.
     """
     chain = tuple(_chain(error))
+    silent = next((link for link in chain if isinstance(link, ScoringOutageError)), None)
+    if silent is not None:  # whatever the network said to that is no word on the file
+        return Fault("transient", reason(silent))
     judged = [(link, _judge(link, path)) for link in chain]
     kinds: dict[Kind, BaseException] = {}
     for link, kind in judged:

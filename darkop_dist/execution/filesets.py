@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.config import Execution as Settings
+from darkop_dist.config.access import Access
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import InputFileError, InputValueError
+from darkop_dist.events.remote import DEFAULT
 from darkop_dist.execution.chunk import Task
 from darkop_dist.execution.plan import Chunk, FileQuestion, Look, LostFile, file_labels, look_here
 
 UNNAMED = "events"
-WITH_TREE = re.compile(r"(.+\.root):([^:/][^:]*)")
+WITH_TREE = re.compile(r"(.+\.root(?:\.\d+)?):([^:/][^:]*)")
 RESERVED = frozenset({"dataset", "filename", "treename", "entrystart", "entrystop", "fileuuid"})
 
 
@@ -33,6 +35,7 @@ class FileOf:
         entries: number of entries that the fileset promises; None if it does not.
         uuid: the file's identifier as the fileset has it; empty if it has none.
         replicas: other addresses of the same file.
+        local: a copy on this machine that is read before all others; empty if there is none.
     """
 
     dataset: str
@@ -42,6 +45,11 @@ class FileOf:
     entries: int | None = None
     uuid: str = ""
     replicas: tuple[str, ...] = ()
+    local: str = ""
+
+    def copies(self, access: Access) -> tuple[str, ...]:
+        """Where it can be read, the best place first: here, at its mirrors, at itself, at its replicas with theirs."""
+        return (*((self.local,) if self.local else ()), *access.addresses((self.path, *self.replicas)))
 
 
 def files_of(fileset: Any, treename: str | None) -> tuple[tuple[FileOf, ...], dict[str, dict[str, Any]]]:
@@ -78,7 +86,9 @@ def files_of(fileset: Any, treename: str | None) -> tuple[tuple[FileOf, ...], di
     return tuple(files), metadata
 
 
-def plan_fileset(files: Sequence[FileOf], settings: Settings, look: Look = look_here) -> tuple[Task, ...]:
+def plan_fileset(
+    files: Sequence[FileOf], settings: Settings, look: Look = look_here, *, access: Access = DEFAULT
+) -> tuple[Task, ...]:
     """The chunks of a fileset, in its order.
 
     A file without entries gives one chunk that is skipped, one that cannot be read a chunk that is lost from the start.
@@ -87,6 +97,7 @@ def plan_fileset(files: Sequence[FileOf], settings: Settings, look: Look = look_
         files: from ``files_of``.
         settings: size of the chunks, where the fileset gives no steps, retries and time-out.
         look: opens the files.
+        access: how remote files are reached.
 
     Raises:
         InputFileError: a file does not exist, has no such tree, or is not the one that the fileset describes.
@@ -99,7 +110,7 @@ def plan_fileset(files: Sequence[FileOf], settings: Settings, look: Look = look_
         for file in files
     }
     questions = [
-        FileQuestion((f.path, *f.replicas), records[f.dataset, f.tree], f.entries, settings.retries) for f in files
+        FileQuestion(f.copies(access), records[f.dataset, f.tree], f.entries, settings.retries, access) for f in files
     ]
     labels = {name: file_labels([f.path for f in files if f.dataset == name]) for name in {f.dataset for f in files}}
     tasks: list[Task] = []
@@ -123,12 +134,11 @@ def plan_fileset(files: Sequence[FileOf], settings: Settings, look: Look = look_
                 bytes=0 if isinstance(facts, LostFile) else round(facts.bytes * (stop - start) / max(entries, 1)),
                 label=labels[file.dataset][file.path],
                 identity=identity,
-                replicas=tuple(copy for copy in (file.path, *file.replicas) if copy != path),
+                replicas=tuple(copy for copy in file.copies(access) if copy != path),
                 lost=lost,
             )
-            tasks.append(
-                Task(chunk, records[file.dataset, file.tree], settings.retries, None, settings.chunk_timeout_s)
-            )
+            record = records[file.dataset, file.tree]
+            tasks.append(Task(chunk, record, settings.retries, None, settings.chunk_timeout_s, access))
     return tuple(tasks)
 
 

@@ -38,7 +38,7 @@ ROOMS = (
     "execution/ledger.py",
 )
 LIBRARIES = ("coffea", "awkward", "uproot", "numpy", "numba", "hist", "boost-histogram", "torch")
-READ_FROM_RECORD = ("name", "experiment", "kind", "format", "tree", "weights")
+READ_FROM_RECORD = ("name", "experiment", "kind", "format", "tree", "weights", "columns")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def run_key(processor: Any, fingerprint: str | None) -> RunKey:
     sources = sorted({path for home in homes for path in own_sources(home)})
     labels = file_labels([str(path) for path in sources])
     parts = {f"processor {labels[str(path)]}": _hash_file(path) for path in sources}
-    files = dict(_named_files(sources))
+    files = {path: content for _, path, content in named_files(sources)}
     names = file_labels([str(path) for path in files])
     parts |= {f"file {names[str(path)]}": content for path, content in files.items()}
     if isinstance(processor, ForeignProcessor):
@@ -115,8 +115,12 @@ def _version(library: str) -> str | None:
         return found if isinstance(found, str) else None
 
 
-def _named_files(sources: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Files beside the user's sources, or where the run begins, that the sources name: corrections, lists of runs."""
+def named_files(sources: Iterable[Path]) -> Iterator[tuple[Path, Path, str]]:
+    """Files beside the user's sources, or where the run begins, that the sources name: corrections, lists of runs.
+
+    Yields:
+        The source, the file and what tells its content from any other.
+    """
     for source in sources:
         for text in _read(source).texts:
             if "." not in text or "\n" in text or len(text) >= LONGEST_PATH:
@@ -124,7 +128,7 @@ def _named_files(sources: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             for path in (source.parent / text, Path(text)):
                 content = file_content(path)
                 if content is not None:
-                    yield path, content
+                    yield source, path, content
                     break
 
 
@@ -266,9 +270,9 @@ def _installed() -> tuple[Path, ...]:
 
 @lru_cache(maxsize=16)
 def hash_room(room: str) -> str:
-    """Hash of the source of a room of this package, such as ``events``, or of one file in it."""
+    """Hash of the source and the tables of a room of this package, such as ``events``, or of one file in it."""
     place = Path(__file__).parents[1] / room
-    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.suffix in (".py", ".toml"))
     return _hash({file.relative_to(place.parent).as_posix(): _hash_file(file) for file in files})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,11 @@ class LedgerEntry:
         replica_of: the file as it was planned, where ``file`` is another copy of it; empty otherwise.
         keep_s: seconds of ``wall_s`` that went into packing and writing the result; without the writing where the
             result was taken over from an earlier run.
+        sections: for collision data the luminosity sections of the chunk with the events in each, as
+            ``Sections.to_plain`` writes them; of a chunk that failed those that it holds, where they could be read
+            nevertheless; None where they are not known.
+        scored_by: events that were scored, by the way in which: ``local``, the address of a server, or
+            ``local (fallback)`` where a server did not answer; empty without an operator.
     """
 
     index: int
@@ -68,6 +73,8 @@ class LedgerEntry:
     score_s: float = 0.0
     replica_of: str = ""
     keep_s: float = 0.0
+    sections: Mapping[str, Sequence[Sequence[int]]] | None = None
+    scored_by: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def planned_file(self) -> str:
@@ -144,10 +151,32 @@ class Ledger:
                 e.status == "failed",
                 e.entries,
                 e.sum_weights,
+                *([] if e.sections is None else [e.sections]),
             ]
             for e in self.entries
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def scored_by(self) -> dict[str, int]:
+        """Events that were scored, by the way in which; not part of the digest, since every way gives the same."""
+        total: dict[str, int] = {}
+        for entry in self.entries:
+            for way, events in entry.scored_by.items():
+                total[way] = total.get(way, 0) + events
+        return total
+
+    @property
+    def scored_sentence(self) -> str:
+        """Where scores came from, if anybody but this process gave any; empty otherwise."""
+        total = self.scored_by
+        if set(total) <= {"local"}:
+            return ""
+        ways = [
+            f"{events} by {way} in {_count(sum(way in entry.scored_by for entry in self.entries), 'chunk')}"
+            for way, events in sorted(total.items(), key=lambda pair: -pair[1])
+        ]
+        return f"events scored: {', '.join(ways)}"
 
     def closure(self) -> tuple[Closure, ...]:
         """One closure per dataset, in the order of the plan."""
@@ -199,6 +228,10 @@ def load_ledger(path: Path) -> Ledger:
     if ledger.digest != body.get("digest"):
         raise InputFileError(str(path), "does not match its own digest", "Run the search again.")
     return ledger
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _closure(name: str, entries: Sequence[LedgerEntry]) -> Closure:

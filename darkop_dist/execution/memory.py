@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 FULL = 0.7
+ROOM_BELOW = 0.4  # of a worker's memory: another chunk may take as much again
 PAUSED = 0.78  # a little below where Dask pauses a worker, which then begins nothing more and would never leave
 CALLS_BEFORE = 2
 GRACE_S = 1.0
@@ -62,6 +63,16 @@ def leave_if_full(worker: Any) -> bool:
         _LEAVING.set()
         threading.Thread(target=_end, daemon=True).start()
     return True
+
+
+def has_room(worker: Any) -> bool:
+    """Whether a worker may begin another chunk beside those that it holds.
+
+    Args:
+        worker: the Dask worker of this process.
+    """
+    limit = worker.memory_manager.memory_limit
+    return not _LEAVING.is_set() and (not limit or _used() < ROOM_BELOW * limit)
 
 
 def _end() -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from darkop_dist.config.access import Access
 from darkop_dist.config.datasets import DatasetRecord
 from darkop_dist.errors import DamagedFileError, InputFileError, UnreachableFileError
+from darkop_dist.events.declared import Ranges
 from darkop_dist.events.read import FileFacts, inspect_file
+from darkop_dist.events.remote import DEFAULT
 
 FIRST_WAIT_S = 0.2
 
@@ -31,6 +34,7 @@ class Chunk:
         identity: tells the file from every other, and from itself after a change.
         replicas: other addresses of the same file.
         lost: why the file could not be planned; empty for all that can be read. Such a chunk stands for a whole file.
+        declared: of a file of collision data without events, the luminosity sections that it was made from.
     """
 
     index: int
@@ -45,6 +49,7 @@ class Chunk:
     identity: str = ""
     replicas: tuple[str, ...] = ()
     lost: str = ""
+    declared: Ranges = ()
 
     @property
     def name(self) -> str:
@@ -54,8 +59,8 @@ class Chunk:
     @property
     def sum_weights(self) -> float | None:
         """Generated weight that the chunk stands for, where the file says so."""
-        if self.file_sum_weights is None or self.start == self.stop == self.file_entries == 0:
-            return self.file_sum_weights
+        if self.file_sum_weights is None or self.stop - self.start == self.file_entries:
+            return self.file_sum_weights  # not rounded, so that a file and its skim are normalised alike
         return self.file_sum_weights * (self.stop - self.start) / self.file_entries
 
 
@@ -68,12 +73,21 @@ class DatasetFiles:
         paths: files in a reproducible order.
         replicas: other addresses of a file, by path.
         promised: number of entries that the record promises, by path.
+        local: a copy on this machine that is read before all others, by path.
+        access: how remote files are reached.
     """
 
     record: DatasetRecord
     paths: tuple[str, ...]
     replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     promised: Mapping[str, int] = field(default_factory=dict)
+    local: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    access: Access = field(default=DEFAULT, kw_only=True)
+
+    def copies(self, path: str) -> tuple[str, ...]:
+        """Where a file is looked for, in this order: here, its mirrors, itself, its replicas with theirs."""
+        here = (self.local[path],) if path in self.local else ()
+        return (*here, *self.access.addresses((path, *self.replicas.get(path, ()))))
 
 
 @dataclass(frozen=True)
@@ -85,12 +99,14 @@ class FileQuestion:
         record: its dataset.
         promised: number of entries that the record promises; None where it does not.
         retries: how often a copy that does not answer is asked again.
+        access: how remote files are reached.
     """
 
     copies: tuple[str, ...]
     record: DatasetRecord
     promised: int | None
     retries: int
+    access: Access = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,7 @@ def look_at(question: FileQuestion) -> FileFacts | LostFile:
     for copy in question.copies:
         for attempt in range(question.retries + 1):
             try:
-                facts = inspect_file(copy, question.record)
+                facts = inspect_file(copy, question.record, question.access)
             except UnreachableFileError as error:
                 problem = error
                 if attempt < question.retries:
@@ -164,7 +180,7 @@ def plan_chunks(
         InputFileError: a file cannot be used, no file of a dataset can be read, or a dataset holds no entries at all.
     """
     questions = [
-        FileQuestion((path, *dataset.replicas.get(path, ())), dataset.record, dataset.promised.get(path), retries)
+        FileQuestion(dataset.copies(path), dataset.record, dataset.promised.get(path), retries, dataset.access)
         for dataset in datasets
         for path in dataset.paths
     ]
@@ -213,7 +229,7 @@ def _lost(index: int, dataset: DatasetFiles, path: str, label: str, file: LostFi
 
 def _divide(first: int, dataset: DatasetFiles, path: str, label: str, facts: FileFacts, step: int) -> list[Chunk]:
     count = max(-(-facts.entries // step), 1)
-    copies = (path, *dataset.replicas.get(path, ()))
+    copies = dataset.copies(path)
     chunks = []
     for part in range(count):
         start, stop = part * facts.entries // count, (part + 1) * facts.entries // count
@@ -231,6 +247,7 @@ def _divide(first: int, dataset: DatasetFiles, path: str, label: str, facts: Fil
                 label=label,
                 identity=facts.identity,
                 replicas=tuple(copy for copy in copies if copy != facts.path),
+                declared=facts.declared,
             )
         )
     return chunks

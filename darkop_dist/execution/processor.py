@@ -12,6 +12,7 @@ from coffea.nanoevents import NanoAODSchema
 from pydantic import ValidationError
 
 from darkop_dist.config import Execution as Settings
+from darkop_dist.config.access import user_access
 from darkop_dist.errors import InputValueError, LedgerError
 from darkop_dist.execution.chunk import Task
 from darkop_dist.execution.execute import Watch, execute
@@ -78,7 +79,7 @@ def run_processor(
     store = None if resume is None else Path(resume)
     with nullcontext() if store is None else written_alone(store):
         files, metadata = files_of(fileset, treename)
-        tasks = plan_fileset(files, settings)
+        tasks = plan_fileset(files, settings, access=user_access())
         foreign = ForeignProcessor(processor, schema, metadata)
         result = run_foreign(tasks, foreign, settings, store=store, client=client)
     try:

@@ -16,6 +16,8 @@ from typing import Any
 import cloudpickle
 from pydantic import BaseModel
 
+from darkop_dist.scoring.contract import Scorer
+
 LONGEST_PATH = 1024
 HASHED_BYTES = 64 << 20
 
@@ -58,7 +60,8 @@ def modules_mentioned(processor: Any) -> tuple[str, ...]:
 def plain(value: Any) -> Any:
     """Settings as JSON; what JSON does not know enters by the hash of its pickle, which may differ without need.
 
-    A text that is the path of a file enters with the file's content.
+    A text that is the path of a file enters with the file's content, a scorer with its fingerprint: wherever its model
+    runs, it gives the same scores.
     """
     if value is None or isinstance(value, bool | int):
         return value
@@ -78,6 +81,8 @@ def plain(value: Any) -> Any:
         return sorted(json.dumps(plain(item)) for item in value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Scorer):
+        return {"scorer": value.fingerprint}
     return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()
 
 

@@ -19,7 +19,7 @@ from darkop_dist.histograms.weight_sizes import sizes_of
 
 Output = dict[str, Any]
 """A coffea accumulatable with the keys ``histograms``, ``score_counts``, ``score_weights``, ``weight_sizes``,
-``category_counts``, ``score_groups``, ``cutflow``, ``notes`` and ``candidates``."""
+``category_counts``, ``score_groups``, ``cutflow``, ``notes``, ``tallies`` and ``candidates``."""
 MOST_CATEGORIES = 64
 
 
@@ -46,6 +46,7 @@ class OutputBuilder:
     _counts: hist.Hist | None = field(init=False)
     _cutflow: dict[str, dict[str, npt.NDArray[np.float64]]] = field(init=False, default_factory=dict)
     _notes: dict[str, int] = field(init=False, default_factory=dict)
+    _tallies: dict[str, float] = field(init=False, default_factory=dict)
     _candidates: Candidates = field(init=False)
     _groups: ScoreGroups = field(init=False, default_factory=no_groups)
     _weights: hist.Hist | None = field(init=False, default=None)
@@ -190,6 +191,10 @@ class OutputBuilder:
         """Record what the reader of the result must know, such as a cut that could not be applied."""
         self._notes[text] = self._notes.get(text, 0) + events
 
+    def tally(self, name: str, value: float) -> None:
+        """Add to a sum over all events read, such as the weights after pile-up reweighting."""
+        self._tallies[name] = self._tallies.get(name, 0.0) + float(value)
+
     def keep(self, candidates: Candidates) -> None:
         """Keep candidates."""
         self._candidates = self._candidates + candidates
@@ -207,6 +212,7 @@ class OutputBuilder:
             "score_groups": self._groups if self.score_edges else None,
             "cutflow": {self.dataset: self._cutflow},
             "notes": {self.dataset: self._notes},
+            "tallies": {self.dataset: self._tallies},
             "candidates": self._candidates,
         }
 

@@ -115,12 +115,28 @@ def load_checkpoint(directory: str | Path) -> Checkpoint:
     """
     folder = Path(directory)
     card = parse_card(_read(folder / CARD_FILE), str(folder / CARD_FILE))
-    weights_file = folder / WEIGHTS_FILE
-    try:
-        weights = load_tensors(_read(weights_file))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise InputFileError(str(weights_file), f"not a safetensors file ({error})", "Fetch it again") from error
-    return verify(Checkpoint(card, weights), str(folder))
+    return _verified(card, _read(folder / WEIGHTS_FILE), str(folder / WEIGHTS_FILE), str(folder))
+
+
+def packed(checkpoint: Checkpoint) -> tuple[bytes, bytes]:
+    """A checkpoint as two files would hold it, card and weights, for a way between machines."""
+    return checkpoint.card.model_dump_json().encode(), save_tensors(dict(checkpoint.weights))
+
+
+def unpacked(card: bytes, weights: bytes, source: str) -> Checkpoint:
+    """The checkpoint of two files' contents, verified.
+
+    Args:
+        card: JSON.
+        weights: safetensors.
+        source: where they came from, for messages.
+
+    Raises:
+        InputFileError: one of them is corrupt.
+        FingerprintError: the weights or the architecture are not those of the card.
+        InputValueError: a weight is not finite.
+    """
+    return _verified(parse_card(card, f"card of {source}"), weights, f"weights of {source}", source)
 
 
 def parse_card(text: bytes | str, source: str) -> Card:
@@ -173,6 +189,14 @@ def with_auc(checkpoint: Checkpoint, auc: Mapping[str, Auc]) -> Checkpoint:
     """The same checkpoint with more AUCs on its card; the fingerprint stays."""
     card = checkpoint.card.model_copy(update={"auc": {**checkpoint.card.auc, **auc}})
     return Checkpoint(card, checkpoint.weights)
+
+
+def _verified(card: Card, weights: bytes, weights_source: str, source: str) -> Checkpoint:
+    try:
+        tensors = load_tensors(weights)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputFileError(weights_source, f"not a safetensors file ({error})", "Fetch it again") from error
+    return verify(Checkpoint(card, tensors), source)
 
 
 def _put_in_place(fresh: Path, target: Path, aside: Path) -> None:

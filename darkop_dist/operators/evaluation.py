@@ -17,6 +17,7 @@ from darkop_dist.operators.checkpoint import Checkpoint, Weights
 ScoringFunction = Callable[[Mapping[str, npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
 
 ROWS_PER_CALL = 128
+EVENTS_PER_BLOCK = 4096
 _one_thread = threading.Lock()
 
 
@@ -97,7 +98,14 @@ def _mixture(checkpoint: Checkpoint) -> ScoringFunction:
     weights = {name: np.asarray(array, dtype=np.float64) for name, array in checkpoint.weights.items()}
     if {name: array.shape for name, array in weights.items()} != density.weight_shapes(settings, spec.shape[0]):
         raise ValueError("weights do not have the shapes of the settings")
-    return lambda batch: density.score_mixture(batch[spec.name], weights)
+
+    def score(batch: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        columns = batch[spec.name]  # in blocks that stay in the cache; an event's score depends on that event alone
+        starts = range(0, len(columns), EVENTS_PER_BLOCK)
+        found = [density.score_mixture(columns[start : start + EVENTS_PER_BLOCK], weights) for start in starts]
+        return np.concatenate([np.empty(0, dtype=np.float32), *found])
+
+    return score
 
 
 @contextmanager

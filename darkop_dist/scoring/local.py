@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from darkop_dist.errors import InputValueError, RunError
+from darkop_dist.errors import RunError
 from darkop_dist.operators.card import Card
 from darkop_dist.operators.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, parse_card, verify
 from darkop_dist.operators.evaluation import scoring_function
+from darkop_dist.scoring.check import check_batch
 from darkop_dist.scoring.contract import Batch, InputSpec, ScoreAxis
+from darkop_dist.scoring.origins import note_origin
+
+LOCAL = "local"
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -93,47 +97,11 @@ class LocalScorer:
                 f"checkpoint {self.card.name}: the score of {bad.size} of {events} events is not finite, first that of "
                 f"event {bad[0]} of the batch. Look for extreme values in the model's inputs of these events"
             )
+        note_origin(LOCAL, events)
         return scores
 
     def __reduce__(self) -> tuple[Callable[[str, dict[str, Array]], LocalScorer], tuple[str, dict[str, Array]]]:
         return _restore, (self.card.model_dump_json(), dict(self._checkpoint.weights))
-
-
-def check_batch(batch: Batch, inputs: tuple[InputSpec, ...]) -> int:
-    """Check a batch before it reaches the model.
-
-    Returns:
-        The number of events.
-
-    Raises:
-        InputValueError: names the input that is absent, has another shape or type, is not finite, or does not have the
-            number of events of the first input.
-    """
-    events: int | None = None
-    for spec in inputs:
-        array = batch.get(spec.name) if isinstance(batch, Mapping) else None
-        if not isinstance(array, np.ndarray):
-            raise InputValueError(
-                f"input {spec.name}", "it is absent or no numpy array", f"Give {spec.dtype} numbers: {spec.meaning}"
-            )
-        if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1 or array.dtype.name != spec.dtype:
-            expected = ", ".join(("events", *map(str, spec.shape)))
-            raise InputValueError(
-                f"input {spec.name}",
-                f"{array.dtype.name} of shape {array.shape} instead of {spec.dtype} of shape ({expected})",
-                f"Give {spec.meaning}",
-            )
-        if events is not None and len(array) != events:
-            raise InputValueError(
-                f"input {spec.name}", f"{len(array)} events, but {events} in {inputs[0].name}", "Give the same events"
-            )
-        events = len(array)
-        if not np.isfinite(array).all():
-            first = int(np.flatnonzero(~np.isfinite(array).reshape(events, -1).all(axis=1))[0])
-            raise InputValueError(
-                f"input {spec.name}", f"not finite, first in event {first} of the batch", "Leave out events with NaN"
-            )
-    return events or 0
 
 
 def _restore(card: str, weights: dict[str, Array]) -> LocalScorer:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from darkop_dist.config.anomaly import REGION, WEIGHTED
+from darkop_dist.config.datasets import EVENT_FORMATS
 from darkop_dist.conformal import (
     Calibration,
     CalibrationCheck,
@@ -223,15 +224,16 @@ def write_displays(context: RunContext) -> None:
     records = {record.name: record for record in context.records}
     files: dict[tuple[str, str], str] = {}
     for name in records:
-        paths = tuple(dict.fromkeys(entry.file for entry in context.ledger.entries if entry.dataset == name))
-        files |= {(name, label): path for path, label in file_labels(paths).items()}
+        read = {entry.replica_of or entry.file: entry.file for entry in context.ledger.entries if entry.dataset == name}
+        files |= {(name, label): read[path] for path, label in file_labels(tuple(read)).items()}
     views: list[dict[str, Any]] = []
     for row in table.to_pylist():
         record = records[row["dataset"]]
-        if record.format != "nanoaod":
+        if record.format not in EVENT_FORMATS:
             continue
-        events = open_events(files[row["dataset"], row["file"]], record, row["entry"], row["entry"] + 1)
-        view = view_of(events, experiment=record.experiment).to_dict()
+        first, access = row["entry"], context.document.access
+        events = open_events(files[row["dataset"], row["file"]], record, first, first + 1, access=access)
+        view = view_of(events).to_dict()
         views.append({"file": row["file"], "entry": row["entry"], "dataset": row["dataset"], "view": view})
     write_json(context.run.displays, DISPLAYS_SCHEMA, {"displays": views})
 

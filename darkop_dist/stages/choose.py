@@ -36,7 +36,7 @@ def models_of(operator: Operator) -> dict[str, Scorer]:
     """
     models: dict[str, Scorer] = {}
     for name in operator.choose_from or ():
-        scorer = resolve(name, operator.serve)
+        scorer = resolve(name)
         for other, known in models.items():
             both = f"{name} and {other}"
             if known.fingerprint == scorer.fingerprint:
@@ -49,7 +49,7 @@ def models_of(operator: Operator) -> dict[str, Scorer]:
 
 
 def choose_operator(search: Search, run: RunDirectory, *, say: Say = lambda _: None) -> Scorer:
-    """Rate all models with ARGOS, write choice.json, and copy the best one into the run.
+    """Rate all models with ARGOS, in this process, write choice.json, and copy the best one into the run.
 
     The collision data and the background of the split ``choose`` are read beforehand, through the processor's
     ``scored_events``. The pass over the events gives the same events the same split, by the same rule, so that they
@@ -77,7 +77,7 @@ def choose_operator(search: Search, run: RunDirectory, *, say: Say = lambda _: N
     _write(run, choice, models, operator, (found, known))
     shutil.rmtree(run.checkpoint, ignore_errors=True)
     shutil.copytree(find_checkpoint(choice.best), run.checkpoint)
-    return models[choice.best]
+    return resolve(run.checkpoint, operator.serve)
 
 
 def choice_sentence(run: RunDirectory) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from darkop_dist.config import DatasetRecord, Document, luminosity_ifb
+from darkop_dist.config import MEASURED, DatasetRecord, Document, luminosity_ifb
 from darkop_dist.errors import InputFileError
 from darkop_dist.execution import Ledger, load_ledger
 from darkop_dist.histograms import HistogramSet, load_histograms
 from darkop_dist.operators import Card, find_checkpoint, load_checkpoint
 from darkop_dist.runs import RunDirectory, read_json, write_json
+from darkop_dist.stages.luminosity import Luminosity, load_luminosity, measured_ifb
 from darkop_dist.stages.run_events import CUTFLOW_SCHEMA, normalisation_scales
 from darkop_dist.stages.search import Search
 from darkop_dist.stages.training_record import require_whole_training
@@ -37,6 +38,8 @@ class RunContext:
         notes: dataset -> text -> number of events, what the reader must know.
         scales: raw weights to expected events, by dataset.
         thresholds: by observable, the cut of the signal region and the side that it keeps, ``above`` or ``below``.
+        luminosity: of the collision data that were processed; None where their files do not number sections.
+        tallies: dataset -> name -> sum over all events read.
     """
 
     run: RunDirectory
@@ -49,11 +52,13 @@ class RunContext:
     notes: dict[str, dict[str, int]]
     scales: dict[str, float]
     thresholds: dict[str, tuple[float | None, Literal["above", "below"]]]
+    luminosity: Luminosity | None = None
+    tallies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def lumi_ifb(self) -> float | None:
         """The luminosity that simulation is normalised to, in 1/fb."""
-        return luminosity_ifb(self.document, self.records)
+        return _lumi_ifb(self.document, self.records, self.luminosity)
 
     @property
     def has_data(self) -> bool:
@@ -132,7 +137,11 @@ def load_context(run: RunDirectory) -> RunContext:
     histograms = load_histograms(run.require(run.histograms, "darkop run"))
     if histograms.ledger_digest != ledger.digest:
         raise InputFileError(str(run.histograms), "was not made with the ledger beside it", "Run the search again.")
-    scales = normalisation_scales(records, ledger, luminosity_ifb(document, records))
+    luminosity = load_luminosity(run.lumi) if run.lumi.exists() else None
+    if luminosity is not None and luminosity.ledger_digest != ledger.digest:
+        raise InputFileError(str(run.lumi), "was not made with the ledger beside it", "Run the search again.")
+    lumi_ifb = _lumi_ifb(document, records, luminosity)
+    scales = normalisation_scales(records, ledger, lumi_ifb, measured=document.lumi_ifb == MEASURED)
     return RunContext(
         run=run,
         document=document,
@@ -144,7 +153,16 @@ def load_context(run: RunDirectory) -> RunContext:
         notes=cutflow["notes"],
         scales=scales,
         thresholds=thresholds,
+        luminosity=luminosity,
+        tallies=cutflow.get("tallies", {}),
     )
+
+
+def _lumi_ifb(document: Document, records: tuple[DatasetRecord, ...], luminosity: Luminosity | None) -> float | None:
+    """The luminosity in 1/fb that simulation is normalised to: stated, or measured if the document says so."""
+    if document.lumi_ifb == MEASURED:
+        return measured_ifb(luminosity)
+    return luminosity_ifb(document, records)
 
 
 def training_losses(context: RunContext) -> tuple[str, ...]:

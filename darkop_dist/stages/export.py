@@ -77,7 +77,7 @@ def export(request: Export) -> Interchange:
         StatisticsError: what the format cannot express, by name.
     """
     if request.to not in FORMATS:
-        raise UnknownNameError("format", request.to, FORMATS, f"The formats are {', '.join(FORMATS)}.")
+        raise UnknownNameError("format", request.to, FORMATS, f"The formats are {', '.join(FORMATS)} and rocrate.")
     require_absent(request.output)
     made = FORMATS[request.to](_material(request.sources), request)
     made.save(request.output)

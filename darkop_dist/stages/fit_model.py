@@ -155,7 +155,7 @@ def _calibration(context: RunContext, section: Limits) -> Calibration:
 def _varied(context: RunContext, histogram: hist.Hist, observable: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Systematics with variations of the observable, and a sentence for each that was asked for and has none."""
     variations = set(histogram.axes["variation"])
-    asked = [name for name in context.document.systematics if name != LUMINOSITY]
+    asked = [name for name in context.document.variations if name != LUMINOSITY]
     varied = tuple(name for name in asked if {f"{name}_up", f"{name}_down"} & variations)
     absent = tuple(
         f"the systematic {name} was asked for, but no file or processor varied {observable} with it: "

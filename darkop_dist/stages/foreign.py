@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coffea.nanoevents import BaseSchema
+from coffea.nanoevents import BaseSchema, PFNanoAODSchema, PHYSLITESchema
 from pydantic import BaseModel, ConfigDict
 
-from darkop_dist.config import LoadedDocument, load_document
+from darkop_dist.config import Corrections, LoadedDocument, load_document
 from darkop_dist.errors import DocumentError, LedgerError
 from darkop_dist.events.read import OpenDataSchema
 from darkop_dist.execution import DatasetFiles, Task, Watch
@@ -33,7 +33,8 @@ NEEDS_SEARCH = (
     "The run ends at ledger.json and output.json: histograms of a search, p-values, limits and a page need a search "
     "processor, which declares its Parameters (see processors/zprime.py)."
 )
-SCHEMAS = {"nanoaod": OpenDataSchema, "flat": BaseSchema}
+SCHEMAS = {"nanoaod": OpenDataSchema, "pfnano": PFNanoAODSchema, "physlite": PHYSLITESchema, "flat": BaseSchema}
+"""coffea's own: a foreign processor sees PHYSLITE as coffea does, in MeV and under ATLAS' names."""
 
 
 class Given(BaseModel):
@@ -63,7 +64,7 @@ def is_foreign(document: Path) -> bool:
     return hasattr(found, "process") and not is_search(found)
 
 
-def prepare_foreign(document: Path, *, say: Say = lambda _: None) -> ForeignRun:
+def prepare_foreign(document: Path, *, cached: bool = False, say: Say = lambda _: None) -> ForeignRun:
     """Check a document, find its files, make its processor and divide the files into chunks.
 
     Raises:
@@ -73,12 +74,12 @@ def prepare_foreign(document: Path, *, say: Say = lambda _: None) -> ForeignRun:
     found = load_class(loaded)
     _refuse_sections(loaded, found)
     made = _made(loaded, found)
-    datasets = find_files(loaded, say=say)
+    datasets = find_files(loaded, cached=cached, say=say)
     search = Search(loaded, datasets, found, Given(**loaded.document.parameters))
     files = [file for dataset in datasets for file in _files_of(dataset)]
     metadata = {dataset.record.name: _metadata(dataset) for dataset in datasets}
     processor = ForeignProcessor(made, _schema(loaded, found, datasets), metadata)
-    return ForeignRun(search, processor, plan_fileset(files, loaded.document.execution))
+    return ForeignRun(search, processor, plan_fileset(files, loaded.document.execution, access=loaded.document.access))
 
 
 def run_foreign_document(request: Any, pending: PendingRun, monitor: Any) -> RunDirectory:
@@ -96,7 +97,7 @@ def run_foreign_document(request: Any, pending: PendingRun, monitor: Any) -> Run
     """
     stopwatch, run = Stopwatch(), pending.run
     with stopwatch.stage("prepare"):
-        ready = prepare_foreign(request.document, say=monitor.say)
+        ready = prepare_foreign(request.document, cached=request.cached, say=monitor.say)
         save_document(ready.search, run)
     monitor.planned([task.chunk for task in ready.tasks])
     earlier = () if pending.earlier is None else (pending.earlier.chunks,)
@@ -125,6 +126,7 @@ def run_foreign_document(request: Any, pending: PendingRun, monitor: Any) -> Run
 
 def _refuse_sections(loaded: LoadedDocument, found: type[Any]) -> None:
     given = [name for name in SEARCH_ONLY if getattr(loaded.document, name)]
+    given += ["corrections"] if loaded.document.corrections != Corrections() else []
     message = f"{found.__name__} is no search processor, which this needs: it declares no pydantic class Parameters"
     if given:
         raise DocumentError(str(loaded.source), [loaded.mistake((name,), message) for name in given])
@@ -150,6 +152,7 @@ def _files_of(dataset: DatasetFiles) -> list[FileOf]:
             record.tree,
             entries=dataset.promised.get(path),
             replicas=dataset.replicas.get(path, ()),
+            local=dataset.local.get(path, ""),
         )
         for path in dataset.paths
     ]

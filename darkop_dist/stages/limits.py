@@ -17,6 +17,7 @@ from darkop_dist.limits.toys import Runner, run_here
 from darkop_dist.runs import RunDirectory
 from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.fit_model import fit_samples, workspace_of
+from darkop_dist.stages.luminosity import require_distinct
 
 TOY_SEED = 20_260_101
 POOR_FIT = 0.01
@@ -38,6 +39,7 @@ def write_limits(context: RunContext, *, accept_loss: Sequence[str] = ()) -> Lim
         LedgerError: events are missing whose loss is not accepted.
         StatisticsError: no signal has a limit: it has no selected event, or a bin cannot be fitted.
         FitError: the fit of the only signal did not converge.
+        InputValueError: several files hold the same luminosity section, and the document refuses that.
         UnknownNameError: a mass is given for what is no signal.
         RunError: the cluster for the toys did not come.
     """
@@ -45,6 +47,7 @@ def write_limits(context: RunContext, *, accept_loss: Sequence[str] = ()) -> Lim
     if section is None:
         return None
     context.require_closed(accept_loss)
+    require_distinct(context.document.corrections, context.luminosity)
     _require_signals(section.masses, context.signals)
     samples = fit_samples(context)
     results, problems = [], []

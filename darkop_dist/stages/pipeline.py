@@ -7,11 +7,20 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from darkop_dist.config import Document
-from darkop_dist.errors import ChunkError, DarkopError, LedgerError, UnknownNameError
+from darkop_dist.config.serving import Serving
+from darkop_dist.errors import (
+    ChunkError,
+    DarkopError,
+    FingerprintError,
+    LedgerError,
+    UnknownNameError,
+    UserError,
+)
 from darkop_dist.execution import Chunk, ChunkResult, Watch
 from darkop_dist.runs import RunDirectory, start_run
 from darkop_dist.scoring.contract import Scorer
@@ -26,6 +35,7 @@ from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
+from darkop_dist.stages.sources import keep_sources
 from darkop_dist.stages.train import train_operator
 from darkop_dist.stages.training_record import is_trained, note_training, plan_training, require_whole_training
 
@@ -76,6 +86,11 @@ class Request:
         resume: take up what an unfinished or finished run at that place has processed, where it still holds.
         accept_loss: datasets whose lost events are accepted.
         arguments: the command line, for the provenance.
+        cached: read remote files from the cache, fetched first if need be.
+        taught: a directory with the ``checkpoint`` that an earlier run trained or chose, and its ``training.json`` or
+            ``choice.json``: it is taken instead of training or choosing again.
+        generated: where datasets are generated and looked for; the cache by default.
+        page: draw the result page.
     """
 
     document: Path
@@ -84,6 +99,10 @@ class Request:
     resume: bool = False
     accept_loss: Sequence[str] = ()
     arguments: list[str] = field(default_factory=lambda: ["darkop", "run"])
+    cached: bool = False
+    taught: Path | None = None
+    generated: Path | None = None
+    page: bool = True
 
 
 def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory:
@@ -112,22 +131,34 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             pending = start_run(output, force=request.force, resume=request.resume)
             if is_foreign(request.document):
                 return run_foreign_document(request, pending, watch)
-            search = prepare_search(request.document, say=watch.say)
+            search = prepare_search(request.document, cached=request.cached, say=watch.say, generated=request.generated)
             _require_datasets(search, request.accept_loss)
             save_document(search, pending.run)
+            sources = keep_sources(search, pending.run)
         run = pending.run
         with stopwatch.stage("operator"):
-            scorer = operator_of(search, run, watch, [pending.earlier] if pending.earlier else ())
+            earlier = [pending.earlier] if pending.earlier else []
+            taught = RunDirectory(request.taught) if request.taught else None
+            scorer = _taught(search, run, taught) if taught else operator_of(search, run, watch, earlier)
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
             whom = Watch(watch.say, watch.processed, watch.dashboard)
             result = run_events(search, run, scorer, planned=watch.planned, watch=whom, earlier=pending.earlier)
-        fingerprint = scorer.fingerprint if scorer else None
+        note = partial(
+            write_provenance,
+            search,
+            run,
+            stopwatch,
+            fingerprint=scorer.fingerprint if scorer else None,
+            arguments=request.arguments,
+            accepted=request.accept_loss,
+            code=sources.code,
+        )
         try:
             result.ledger.require_closed(request.accept_loss)
             require_whole_training(run, request.accept_loss)
         except LedgerError as error:
-            write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+            note()
             with suppress(
                 DarkopError
             ):  # the page shows what was lost and where the time went; the loss is what is said
@@ -138,11 +169,12 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
                 f"darkop calibrate {kept}, darkop limits {kept} --accept-loss DATASET, darkop report {kept}"
             ) from error
         after_events(run, watch, stopwatch, accept_loss=request.accept_loss, report=False)
-        write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
-        with stopwatch.stage("report"):
-            watch.say("drawing the result page")
-            write_report(load_context(run))
-        write_provenance(search, run, stopwatch, fingerprint=fingerprint, arguments=request.arguments)
+        note()
+        if request.page:
+            with stopwatch.stage("report"):
+                watch.say("drawing the result page")
+                write_report(load_context(run))
+            note()
         return pending.finish()
     except BaseException as error:
         is_kept = pending.abandon() if pending is not None else False
@@ -198,11 +230,40 @@ def operator_of(
                 _forget_training(run)
                 shutil.copytree(place.checkpoint, run.checkpoint)
                 shutil.copy(place.training, run.training)
-            return resolve(run.checkpoint, operator.serve)
+            return trained_scorer(run, operator.serve)
     run.training.unlink(missing_ok=True)  # it must not vouch for a checkpoint that it did not see
     trained = train_operator(search, run.checkpoint, name=_checkpoint_name(search.document), say=watch.say, plan=plan)
     note_training(trained.record, run)
-    return resolve(trained.directory, operator.serve)
+    return trained_scorer(run, operator.serve)
+
+
+def trained_scorer(run: RunDirectory, serving: Serving) -> Scorer:
+    """The scorer of the model that the run trained or chose; a server must hold that very model.
+
+    Raises:
+        UserError: it does not; says how to serve the model, and how to go on.
+    """
+    try:
+        return resolve(run.checkpoint, serving)
+    except (UnknownNameError, FingerprintError) as error:
+        own = resolve(run.checkpoint).fingerprint
+        raise UserError(
+            f"the run's own model, with the fingerprint {own}, is not served at {serving.at}. Serve it and go on: "
+            f"darkop serve {run.checkpoint}, then darkop run --resume"
+        ) from error
+
+
+def _taught(search: Search, run: RunDirectory, earlier: RunDirectory) -> Scorer:
+    """The scorer that an earlier run trained or chose, with what is known of that."""
+    operator = search.document.operator
+    _forget_training(run)
+    shutil.copytree(earlier.checkpoint, run.checkpoint)
+    for name in ("training", "choice"):
+        file: Path = getattr(run, name)
+        file.unlink(missing_ok=True)
+        if getattr(earlier, name).exists():
+            shutil.copyfile(getattr(earlier, name), file)
+    return trained_scorer(run, operator.serve) if operator else resolve(run.checkpoint)
 
 
 def _forget_training(run: RunDirectory) -> None:

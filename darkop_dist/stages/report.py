@@ -8,8 +8,10 @@ from typing import Any
 
 import hist
 
+from darkop_dist.config import MEASURED
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.view import EventView
+from darkop_dist.execution import Ledger
 from darkop_dist.execution.limiting import breakdown, limiting_sentence
 from darkop_dist.execution.timeline import load_clock, timeline_of
 from darkop_dist.histograms.candidates import IDENTITY
@@ -73,7 +75,8 @@ def _facts(context: RunContext) -> dict[str, str]:
     document = context.document
     facts = {"processor": document.processor.rsplit("/", 1)[-1]}
     if context.lumi_ifb is not None:
-        facts["integrated luminosity"] = f"{context.lumi_ifb:g}/fb"
+        measured = " (measured: certified sections that were processed)" if document.lumi_ifb == MEASURED else ""
+        facts["integrated luminosity"] = f"{context.lumi_ifb:g}/fb{measured}"
     if document.signal_region is not None:
         facts["signal region"] = document.signal_region.text
     facts["systematic variations"] = ", ".join(document.systematics) or "none"
@@ -260,6 +263,8 @@ def _ledger(context: RunContext) -> Iterator[content.LedgerRow]:
         retried, empty = (sum(e.status == status for e in own) for status in ("retried", "skipped"))
         notes = [f"{retried} chunks retried"] if retried else []
         notes += [f"{empty} file{'s' if empty > 1 else ''} without rows"] if empty else []
+        scored = Ledger(tuple(own)).scored_sentence
+        notes += [scored] if scored else []
         reasons = sorted({e.reason for e in own if e.status in ("retried", "failed")})
         yield content.LedgerRow(
             dataset=closure.dataset,

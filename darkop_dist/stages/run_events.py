@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from darkop_dist.config.datasets import EVENT_FORMATS
 from darkop_dist.errors import InputValueError
+from darkop_dist.events.identity import identity_size
 from darkop_dist.execution import Chunk, Ledger, Task, Watch, execute, plan_chunks
 from darkop_dist.execution.execute import cluster_of, look_on
 from darkop_dist.execution.plan import Look, look_here
@@ -18,10 +20,13 @@ from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms import HistogramSet, load_histograms, save_candidates, save_groups, save_histograms
 from darkop_dist.runs import RunDirectory, write_json
 from darkop_dist.scoring.contract import Scorer
+from darkop_dist.scoring.waiting import is_elsewhere
+from darkop_dist.stages.luminosity import write_luminosity
 from darkop_dist.stages.search import Search
 from darkop_dist.stages.settings import search_settings
 
 CUTFLOW_SCHEMA = "darkop.cutflow/1"
+INPUTS_SCHEMA = "darkop.inputs/1"
 Planned = Callable[[Sequence[Chunk]], None]
 
 
@@ -68,6 +73,7 @@ def run_events(
     with cluster_of(settings, watch) as client:
         tasks = plan_tasks(search, scorer.fingerprint if scorer else None, look_on(client))
         planned([task.chunk for task in tasks])
+        write_json(run.inputs, INPUTS_SCHEMA, {"files": list_inputs(tasks)})
         began_s = time.time()
         result = execute(
             tasks,
@@ -78,12 +84,15 @@ def run_events(
             watch=watch,
             client=client,
             performance=run.performance,
+            waits=is_elsewhere(scorer),
         )
     RunClock(began_s, result.ended_s, settings.workers, result.merges, worker_name()).save(run.timeline)
     if result.unkept:
         watch.say(f"results that cannot be packed were not kept for a resume: {result.unkept}")
     fingerprint = scorer.fingerprint if scorer else None
     result.ledger.save(run.ledger)
+    data = [record.name for record in search.records if record.kind == "data"]
+    write_luminosity(search.document.corrections, data, result.ledger, run.lumi)
     output = processor.postprocess(result.output) if result.output is not None else None
     if output is None:
         result.ledger.require_closed()
@@ -98,7 +107,7 @@ def run_events(
         category_counts=output.get("category_counts"),
     )
     save_histograms(run.histograms, histograms)
-    write_json(run.cutflow, CUTFLOW_SCHEMA, {"cutflow": _plain(output["cutflow"]), "notes": output["notes"]})
+    write_json(run.cutflow, CUTFLOW_SCHEMA, _cutflow_content(output))
     save_candidates(run.candidates, output["candidates"].table)
     if output.get("score_groups") is not None:
         save_groups(run.groups, output["score_groups"])
@@ -120,27 +129,63 @@ def plan_tasks(search: Search, fingerprint: str | None, look: Look = look_here) 
     )
     records = {record.name: record.model_copy(update={"files": ()}) for record in search.records}
     return tuple(
-        Task(chunk, records[chunk.dataset], execution.retries, fingerprint, execution.chunk_timeout_s) for chunk in plan
+        Task(
+            chunk,
+            records[chunk.dataset],
+            execution.retries,
+            fingerprint,
+            execution.chunk_timeout_s,
+            search.document.access,
+        )
+        for chunk in plan
     )
 
 
-def normalisation_scales(search_records: Any, ledger: Ledger, lumi_ifb: float | None) -> dict[str, float]:
+def list_inputs(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Every file of a plan once: where it was found, how large it is and what tells it from every other."""
+    files: dict[tuple[str, str], dict[str, Any]] = {}
+    for task in tasks:
+        chunk, layout = task.chunk, task.record.format
+        file = files.setdefault(
+            (chunk.dataset, chunk.label),
+            {
+                "dataset": chunk.dataset,
+                "label": chunk.label,
+                "path": chunk.path,
+                "bytes": identity_size(chunk.identity),
+                "entries": chunk.file_entries,
+                "identity": chunk.identity,
+            },
+        )
+        if chunk.lost:
+            file["lost"] = chunk.lost
+        elif task.record.kind == "simulation" and layout in EVENT_FORMATS and chunk.file_sum_weights is None:
+            file["generated_unknown"] = True
+    return list(files.values())
+
+
+def normalisation_scales(
+    search_records: Any, ledger: Ledger, lumi_ifb: float | None, *, measured: bool = False
+) -> dict[str, float]:
     """Factors from raw weights to expected events, by dataset: 1 for data.
 
     The factor is xsec x k-factor x filter efficiency x luminosity / sum of weights of what was processed. If collision
     data were lost, the luminosity counts by the fraction of their entries that was processed, which takes the loss for
-    a fair sample of the data. Simulation without cross section or luminosity stays at its raw weights.
+    a fair sample of the data; a luminosity that was measured needs no such factor. Simulation without cross section
+    or luminosity stays at its raw weights.
 
     Args:
         search_records: the dataset records.
         ledger: says what was processed.
         lumi_ifb: integrated luminosity in 1/fb.
+        measured: whether it is that of the data that were processed.
 
     Raises:
         InputValueError: the sum of weights of a dataset is zero, negative or not finite.
     """
     sums = {closure.dataset: closure.sum_weights for closure in ledger.closure()}
-    lumi_ifb = None if lumi_ifb is None else lumi_ifb * data_fraction(search_records, ledger)
+    if lumi_ifb is not None and not measured:
+        lumi_ifb *= data_fraction(search_records, ledger)
     scales = {}
     for record in search_records:
         scales[record.name] = 1.0
@@ -175,6 +220,11 @@ def data_fraction(records: Any, ledger: Ledger) -> float:
     closures = [closure for closure in ledger.closure() if closure.dataset in names]
     expected = sum(found.expected * found.files / max(found.files - found.files_lost, 1) for found in closures)
     return sum(closure.processed for closure in closures) / expected if expected else 1.0
+
+
+def _cutflow_content(output: Mapping[str, Any]) -> dict[str, Any]:
+    """What cutflow.json holds."""
+    return {"cutflow": _plain(output["cutflow"]), "notes": output["notes"], "tallies": output.get("tallies", {})}
 
 
 def _plain(cutflow: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -27,11 +27,16 @@ from darkop_dist.config import (
     load_document,
     parse_processor,
 )
+from darkop_dist.config.access import Access
 from darkop_dist.config.anomaly import REGION, YEAR
 from darkop_dist.errors import DocumentError, InputFileError, UnknownNameError, nearest_names
+from darkop_dist.events.corrections.search import NO_CORRECTIONS, SearchCorrections
+from darkop_dist.events.remote import DEFAULT
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import materialise
 from darkop_dist.runs import cache_directory
+from darkop_dist.stages.cached import with_local_copies
+from darkop_dist.stages.corrections import check_applied, load_corrections
 from darkop_dist.stages.generation import kept_parts
 
 Say = Callable[[str], None]
@@ -46,12 +51,14 @@ class Search:
         datasets: every dataset with its files; generated ones exist by now.
         processor: the processor's class.
         parameters: its checked parameters.
+        corrections: those of the document, with the content of their files.
     """
 
     loaded: LoadedDocument
     datasets: tuple[DatasetFiles, ...]
     processor: type[Any]
     parameters: BaseModel
+    corrections: SearchCorrections = NO_CORRECTIONS
 
     @property
     def document(self) -> Document:
@@ -64,7 +71,14 @@ class Search:
         return tuple(dataset.record for dataset in self.datasets)
 
 
-def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda _: None) -> Search:
+def prepare_search(
+    path: Path,
+    *,
+    workers: int | None = None,
+    cached: bool = False,
+    say: Say = lambda _: None,
+    generated: Path | None = None,
+) -> Search:
     """Check a document and find, unpack or generate its files.
 
     Everything that can be checked is checked before anything is generated.
@@ -72,7 +86,9 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     Args:
         path: the document.
         workers: processes for the generation; the document's number by default.
+        cached: read remote files from the cache, fetched first if need be.
         say: is told what takes long.
+        generated: where datasets are generated and looked for; the cache by default.
 
     Raises:
         UserError: a mistake in the document or a file that cannot be used.
@@ -82,36 +98,46 @@ def prepare_search(path: Path, *, workers: int | None = None, say: Say = lambda 
     parameters = check_parameters(loaded, processor.Parameters)
     check_signal_region(loaded, processor)
     check_category(loaded, processor)
-    datasets = find_files(loaded, workers=workers, say=say)
-    return Search(loaded, datasets, processor, parameters)
+    check_applied(loaded, processor)
+    corrections = load_corrections(loaded, find_records(loaded))
+    datasets = find_files(loaded, workers=workers, cached=cached, say=say, generated=generated)
+    return Search(loaded, datasets, processor, parameters, corrections)
 
 
 def find_files(
-    loaded: LoadedDocument, *, workers: int | None = None, say: Say = lambda _: None
+    loaded: LoadedDocument,
+    *,
+    workers: int | None = None,
+    cached: bool = False,
+    say: Say = lambda _: None,
+    generated: Path | None = None,
 ) -> tuple[DatasetFiles, ...]:
     """Find, unpack or generate the files of all datasets of a document.
 
     Args:
         loaded: the document.
         workers: processes for the generation; the document's number by default.
+        cached: read remote files from the cache, fetched first if need be.
         say: is told what takes long.
+        generated: where datasets are generated and looked for; the cache by default.
 
     Raises:
         UserError: a mistake in the datasets or a file that cannot be used.
     """
     records = find_records(loaded)
     check_datasets(loaded, records)
-    cache = cache_directory()
+    place = generated or cache_directory() / "generated"
     datasets = []
     for record in records:
         made = record
         if record.generated is not None:
             settings = _generating_on(loaded.document.execution, workers)
             makers = functools.partial(kept_parts, settings=settings, resume=True)
-            made = materialise(record, cache / "generated", makers=makers, progress=_announcing(record, say))
-        datasets.append(files_of(made, loaded.source.parent))
+            made = materialise(record, place, makers=makers, progress=_announcing(record, say))
+        datasets.append(files_of(made, loaded.source.parent, loaded.document.access))
     refuse_shared_files(datasets)
-    return tuple(datasets)
+    access = loaded.document.access
+    return tuple(with_local_copies(datasets, say, access=access) if cached or access.cache else datasets)
 
 
 def _generating_on(execution: Execution, workers: int | None) -> Execution:
@@ -121,12 +147,13 @@ def _generating_on(execution: Execution, workers: int | None) -> Execution:
     return Execution(workers=workers or execution.workers, retries=execution.retries)
 
 
-def files_of(record: DatasetRecord, base: Path) -> DatasetFiles:
+def files_of(record: DatasetRecord, base: Path, access: Access = DEFAULT) -> DatasetFiles:
     """A dataset with its files; archives are unpacked into the cache.
 
     Args:
         record: the dataset, generated by now if it is one of those.
         base: directory that relative paths count from.
+        access: how remote files are reached.
 
     Raises:
         UserError: a file is missing or cannot be used.
@@ -134,7 +161,7 @@ def files_of(record: DatasetRecord, base: Path) -> DatasetFiles:
     files = resolve_files(record, base, cache_directory() / "archives")
     replicas = {file.path_or_url: file.replicas for file in files if file.replicas}
     promised = {file.path_or_url: file.events for file in files if file.events is not None}
-    return DatasetFiles(record, tuple(file.path_or_url for file in files), replicas, promised)
+    return DatasetFiles(record, tuple(file.path_or_url for file in files), replicas, promised, access=access)
 
 
 def check_signal_region(loaded: LoadedDocument, processor: type[Any]) -> None:

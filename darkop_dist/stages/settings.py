@@ -42,11 +42,12 @@ def search_settings(search: Search) -> SearchSettings[Any]:
     document = search.document
     return SearchSettings(
         parameters=search.parameters,
-        systematics=tuple(document.systematics),
+        systematics=document.variations,
         signal_region=document.signal_region,
         split=split_rule(search),
         candidates=document.report.candidates,
         category=_column(document),
+        corrections=search.corrections,
     )
 
 

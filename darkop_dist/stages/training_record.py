@@ -112,7 +112,8 @@ def plan_training(search: Search) -> TrainingPlan:
         "chunks": execution.chunk_events,
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    tasks = (Task(c, records[c.dataset], execution.retries, None, execution.chunk_timeout_s) for c in plan)
+    access = search.document.access
+    tasks = (Task(c, records[c.dataset], execution.retries, None, execution.chunk_timeout_s, access) for c in plan)
     return TrainingPlan(key, tuple(tasks))
 
 

@@ -56,6 +56,17 @@ def test_events_and_size_of_a_file_are_kept_and_checked(tmp_path: Path) -> None:
         resolve_files(record(good.model_copy(update={"bytes": 5})), tmp_path, tmp_path)
 
 
+def test_files_of_atlas_end_in_a_number(tmp_path: Path) -> None:
+    name = "DAOD_PHYSLITE.37110904._000001.pool.root.1"
+    (tmp_path / name).write_text("x")
+    assert [file.path_or_url for file in resolve_files(record("*.pool.root.*"), tmp_path, tmp_path)] == [
+        f"{tmp_path}/{name}"
+    ]
+    (tmp_path / "a.root.csv.1").write_text("x")
+    with pytest.raises(InputFileError, match=r"a\.root\.csv\.1: is of an unknown type"):
+        resolve_files(record("a.root.csv.1"), tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [

@@ -5,30 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from darkop_dist.catalogue import find_datasets, load_catalogue, read_records, record_of_file
-from darkop_dist.config.datasets import DatasetRecord
+from darkop_dist.catalogue import file_lists, find_datasets, load_catalogue, read_records, record_of_file, resolve_files
+from darkop_dist.config.datasets import DatasetFile, DatasetRecord
 from darkop_dist.errors import DocumentError, InputFileError, InputValueError, UnknownNameError
-
-
-def test_packaged_facts_agree_with_the_portal(shared_data: Path) -> None:
-    facts = json.loads((shared_data.parent / "catalogue" / "cern_open_data_records.json").read_text())
-    by_recid = {int(fact["recid"]): fact for fact in facts}
-    records = load_catalogue().list_datasets(experiment="CMS", years=[2016], kind="data")
-    assert len(records) == 32
-    for record in records:
-        assert record.recid is not None
-        fact = by_recid[record.recid]
-        assert (record.events, record.doi, record.title) == (fact["events"], fact["doi"], fact["title"])
-        if record.files:
-            sizes = [file.bytes or 0 for file in record.files if not isinstance(file, str)]
-            assert (len(sizes), sum(sizes)) == (fact["files"], fact["size"])
-            assert len(set(record.uris)) == len(sizes)
-
-
-def test_every_packaged_record_has_provenance_and_a_source() -> None:
-    for record in load_catalogue().values():
-        assert record.provenance
-        assert record.recid or record.generated
 
 
 def test_find() -> None:
@@ -50,7 +29,7 @@ def test_match_and_list() -> None:
     assert [record.name for record in catalogue.match("cms-2016?-met")] == ["cms-2016g-met", "cms-2016h-met"]
     with pytest.raises(UnknownNameError, match="unknown dataset pattern 'cms-2017"):
         catalogue.match("cms-2017*")
-    assert {record.name for record in catalogue.list_datasets(kind="simulation")} == {
+    assert {record.name for record in catalogue.list_datasets("simulation", formats=["nanoaod"])} == {
         "qcd-pythia",
         "zjets-nunu-pythia",
         "dm-axial-1000-100",
@@ -58,6 +37,34 @@ def test_match_and_list() -> None:
         "dm-native-1000-100",
     }
     assert catalogue.list_datasets(years=[1999]) == ()
+    atlas = catalogue.list_datasets("ATLAS", years=[2016])
+    assert {record.kind for record in atlas} == {"data", "simulation"}
+    assert "atlas-2015-data" not in {record.name for record in atlas}
+    assert [record.dsid for record in catalogue.list_datasets(pattern="TTBAR_hdamp")] == [410470, 410471]
+    assert (
+        len(catalogue.list_datasets(pattern="cms-pfnano-*")) == len(catalogue.list_datasets(formats=["pfnano"])) == 17
+    )
+
+
+def test_a_pattern_that_matches_nothing_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown dataset pattern 'atlas-mc21-\*'. Did you mean atlas-mc20-\*"):
+        load_catalogue().match("atlas-mc21-*")
+    with pytest.raises(UnknownNameError, match=r"Did you mean cms-2016g-\*"):
+        find_datasets(["cms-2016gg-*"], load_catalogue())
+
+
+def test_lists_of_files_are_read_when_a_dataset_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = file_lists.read_file_list
+    monkeypatch.setattr(file_lists, "read_file_list", lambda path: read.append(path.name) or real(path))
+    catalogue = load_catalogue()
+    listed = {record.name: record for record in catalogue.list_datasets("CMS", years=[2016])}
+    assert read == []
+    assert (listed["cms-2016g-met"].files, listed["cms-2016g-met"].file_count) == ((), 17)
+    assert len(catalogue["cms-2016g-met"].files) == 17
+    assert read == ["cms-2016g-met.json"]
+    paths = [file.path_or_url for file in resolve_files(listed["cms-2016g-met"], Path(), Path())]
+    assert paths == sorted(catalogue.find("cms-2016g-met").uris)
 
 
 TOML = """\
@@ -85,6 +92,12 @@ def test_own_records(tmp_path: Path) -> None:
         ("kind", "kinf", r"records\[0\].kinf: unknown key.*did you mean 'kind'"),
         ('"simulation"', '"mc"', r"records\[0\].kind: must be 'data' or 'simulation' \(found mc\)"),
         ('"mine"', '"cms-2016g-met"', r"records\[0\].name: the catalogue has a dataset of this name already"),
+        (
+            '"mine"',
+            '"mine"\nuncertain = [{fact = "xsec", why = "x"}]',
+            r"about a key of the record.*did you mean 'xsec_pb'",
+        ),
+        ('"mine"', '"mine"\nfile_list = "x.json"', r"file_list: a dataset has files or a file_list: remove one"),
         ("[[records]]", "schema_version = 2\n[[records]]", "schema_version: this version reads 1 only"),
     ],
 )
@@ -101,6 +114,13 @@ def test_unreadable_records(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InputFileError, match=r"bad\.json: is not valid JSON"):
         read_records(tmp_path / "bad.json")
+
+
+def test_a_record_of_a_document_holds_the_checksums_of_its_file_list(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text('{"prefix": "https://h/", "files": [["a.root", 5, "00000001", 7]]}')
+    record = DatasetRecord(name="own", kind="data", file_list=str(tmp_path / "list.json"))
+    (found,) = find_datasets([record], load_catalogue())
+    assert found.files == (DatasetFile(uri="https://h/a.root", bytes=5, adler32="00000001", events=7),)
 
 
 def test_find_datasets() -> None:
@@ -128,3 +148,8 @@ def test_record_of_file() -> None:
     assert record_of_file("x/a.csv").format == "flat"
     assert record_of_file("tar://*.csv::x/many.tgz").name == "many"
     assert record_of_file("*.root").name == "file"
+    atlas = record_of_file("root://host//mc20_13TeV/DAOD_PHYSLITE.37110904._000001.pool.root.1")
+    assert (atlas.name, atlas.format, atlas.tree) == ("DAOD_PHYSLITE.37110904._000001", "physlite", "CollectionTree")
+    assert record_of_file("nano.root").format == record_of_file("nano.root.2").format == "nanoaod"
+    found = find_datasets(["DAOD_PHYSLITE.1._000001.pool.root.1"], load_catalogue())
+    assert [record.format for record in found] == ["physlite"]

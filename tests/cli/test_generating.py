@@ -58,7 +58,8 @@ def test_lines_come_now_and_then_without_a_terminal(clock: list[float]) -> None:
     ]
 
 
-def test_a_terminal_gets_a_bar_that_goes() -> None:
+def test_a_terminal_gets_a_bar_that_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120, height=20)
     with generation_bar("qcd-dijets", 1000, console) as bar:

@@ -130,9 +130,10 @@ SCHEMA_MISTAKES = [
     ("execution: {where: loca}\n", "execution.where: must be", "did you mean 'local'?"),
     ("execution: {workers: true}\n", "execution.workers: must be a whole number (found true)", ""),
     ("execution: {workers: 0}\n", "execution.workers: must be at least 1 (found 0)", ""),
-    ("operator: {checkpoint: a, serve: ray}\n", "operator.serve: this version scores in the process only: must be 'local' (found ray)", ""),
-    ("operator: {checkpoint: a, serve: 'https://h:1'}\n", "operator.serve: this version scores in the process only", ""),
-    ("operator: {checkpoint: a, serve: locl}\n", "operator.serve: must be 'local'", "did you mean 'local'?"),
+    ("operator: {checkpoint: a, serve: rai}\n", "operator.serve: must be local, auto, ray, ray://HOST:PORT, http://HOST:PORT or https://HOST:PORT (found rai)", "did you mean 'ray'?"),
+    ("operator: {checkpoint: a, serve: {at: 'https://h:1/x/y'}}\n", "operator.serve.at: must be local, auto", ""),
+    ("operator: {checkpoint: a, serve: {at: ray, fallback: yes}}\n", "operator.serve.fallback", ""),
+    ("operator: {checkpoint: a, serve: {at: ray, deadline: 3}}\n", "operator.serve.deadline: unknown key", "deadline_s"),
     ("operator: {train: {model: densty, datasets: ttbar}}\n", "operator.train.model: must be 'cylinder-fno' or 'density'", "did you mean 'density'?"),
     ("operator: {train: {model: density, datasets: ttbar, fraction: 1}}\n", "operator.train.fraction: must be less than 1 (found 1)", ""),
     ("anomaly_detection: {background: ttbar, alpha: '1e-3'}\n", "anomaly_detection.alpha: must be a number (found 1e-3)", ""),
@@ -217,7 +218,7 @@ datasets:
 processor: nothing
 processor: module:Class
 operator:
-  serve: ray
+  serve: rai
 limits: {signal: a, statistic: z, toys: -1}
 """
     error = expect(tmp_path, text, "10 mistakes in the document")

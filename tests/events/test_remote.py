@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import uproot
 
-from darkop_dist.events.remote import TIMEOUT_S, fetch, open_root, root_options
+from darkop_dist.config.access import Access
+from darkop_dist.events.remote import fetch, open_root, root_options
 
-SHORT_S = 0.5
+SHORT = Access(timeout_s=0.5)
+USUAL = Access()
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +34,15 @@ def server(folder: Path, flaky_server: Callable[[Path], Any]) -> Any:
     return flaky_server(folder)
 
 
-def read(server: Any, timeout_s: float = SHORT_S) -> Any:
-    with open_root(server.url("a.root"), timeout_s=timeout_s) as file:
+def read(server: Any, access: Access = SHORT) -> Any:
+    with open_root(server.url("a.root"), access) as file:
         return file["Events"].arrays(["mass", "weight"], library="np")
 
 
 def test_what_arrives_is_what_the_file_holds(server: Any, folder: Path) -> None:
     with open_root(str(folder / "a.root")) as file:
         local = file["Events"].arrays(["mass", "weight"], library="np")
-    remote = read(server, TIMEOUT_S)
+    remote = read(server, USUAL)
     assert all(np.array_equal(local[name], remote[name]) for name in local)
     assert root_options(str(folder / "a.root")) == {}
     assert fetch(server.url("a.csv")).read() == (folder / "a.csv").read_bytes()
@@ -71,7 +73,7 @@ def test_every_failure_ends_with_a_number_and_the_address(server: Any, kind: str
     assert caught.value.errno == number
     assert time.monotonic() - begin < 60  # far above what is waited for, far below the client's own five minutes
     server.mend()
-    assert len(read(server, TIMEOUT_S)["mass"]) == 20_000
+    assert len(read(server, USUAL)["mass"]) == 20_000
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_every_failure_ends_with_a_number_and_the_address(server: Any, kind: str
 def test_a_size_is_asked_for_once_and_in_time(
     server: Any, folder: Path, kind: str, settings: dict, number: int
 ) -> None:
-    with open_root(server.url("a.root"), timeout_s=SHORT_S) as file:
+    with open_root(server.url("a.root"), SHORT) as file:
         source = file.file.source
         server.fail("a.root", kind, **settings)
         with pytest.raises(OSError, match=r"a\.root") as caught:
@@ -97,7 +99,7 @@ def test_a_size_is_asked_for_once_and_in_time(
 def test_whole_files_end_too(server: Any, kind: str, number: int) -> None:
     server.fail("a.csv", kind)
     with pytest.raises(OSError, match=r"a\.csv") as caught:
-        fetch(server.url("a.csv"), timeout_s=SHORT_S)
+        fetch(server.url("a.csv"), SHORT)
     assert caught.value.errno == number
 
 

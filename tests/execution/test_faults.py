@@ -18,6 +18,7 @@ from coffea.nanoevents import BaseSchema
 from coffea.processor import IterativeExecutor, Runner
 
 from darkop_dist.config import DatasetRecord
+from darkop_dist.config.access import Access
 from darkop_dist.errors import InputFileError
 from darkop_dist.events.read import open_events
 from darkop_dist.events.remote import open_root
@@ -57,7 +58,7 @@ def seek(path: Path) -> int:
 def fault_of(path: str, process: Callable[[ak.Array], Any] = masses, **settings: Any) -> Fault:
     """Read as a chunk does, and judge what comes of it."""
     try:
-        file = open_root(path, timeout_s=0.5)
+        file = open_root(path, Access(timeout_s=0.5))
         process(open_events(path, RECORD, 0, 20_000, file=file))
     except Exception as error:  # noqa: BLE001  # whatever it is, it is judged
         return classify(error, path, **settings)

@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 from coffea.nanoevents import BaseSchema
 
+from darkop_dist.config.serving import Serving
+from darkop_dist.execution import keys
 from darkop_dist.execution.backend import by_value
 from darkop_dist.execution.foreign import ForeignProcessor
 from darkop_dist.execution.keys import homes_of, own_modules, run_key
+from darkop_dist.scoring.remote.fallback import FallbackScorer
+from darkop_dist.scoring.remote.scorer import RemoteScorer
+from darkop_dist.scoring.resolve import resolve
+from darkop_dist.scoring.wire.description import ModelDescription
 
 SOURCE = """
 import dataclasses
@@ -125,3 +131,27 @@ def test_a_large_file_counts_by_size_and_time(module: ModuleType, monkeypatch: p
     before = key(module.Holds("table.json"))
     os.utime("table.json", ns=(1, 1))
     assert key(module.Holds("table.json")) != before
+
+
+def test_tables_of_a_room_count_as_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mapping of PHYSLITE is a table: a kept result is not taken up once it has changed."""
+    table = tmp_path / "events" / "columns.toml"
+    table.parent.mkdir()
+    table.write_text("factor = 1e-3")
+    monkeypatch.setattr(keys, "__file__", str(tmp_path / "execution" / "keys.py"))
+    keys.hash_room.cache_clear()
+    before = keys.hash_room("events")
+    table.write_text("factor = 1.0")
+    keys.hash_room.cache_clear()
+    assert keys.hash_room("events") != before
+    keys.hash_room.cache_clear()
+
+
+def test_where_a_model_is_served_does_not_matter(module: ModuleType) -> None:
+    local = resolve("cylinder-fno-v1")
+    description = ModelDescription.of("theirs", local, best_events=8, most_events=99, most_bytes=1 << 20, version="1")
+    remote, elsewhere = (RemoteScorer(Serving(at=at), description) for at in ("http://127.0.0.1:9", "https://h:1"))
+    keys = {key(module.Slots(scorer)) for scorer in (local, remote, elsewhere, FallbackScorer(remote, local))}
+    assert len(keys) == 1
+    other = RemoteScorer(Serving(at="https://h:1"), description.model_copy(update={"fingerprint": "f" * 64}))
+    assert key(module.Slots(other)) not in keys

@@ -10,7 +10,8 @@ import pytest
 import uproot
 
 from darkop_dist.config import DatasetRecord
-from darkop_dist.events.files import forget
+from darkop_dist.config.access import Access
+from darkop_dist.events.files import forget, open_file
 from darkop_dist.execution import DatasetFiles, Execution, Task, execute, plan_chunks
 
 TABLES = DatasetRecord(name="mc", kind="simulation", format="flat", files=("x",))
@@ -83,6 +84,45 @@ def test_a_file_that_changed_on_its_server_while_it_was_held_open(server: Any, t
         found = run(planned(TREES, url), tmp_path / "chunks")  # the handle of the first run is held in the second
         assert states(found) == [("done", "")]
         assert found.output == {"x": 50 * value}
+    forget()
+
+
+@pytest.mark.parametrize("name", ["a.root", "DAOD_PHYSLITE.1._000001.pool.root.1"])
+def test_a_file_that_changes_while_it_is_read(name: str, server: Any, tmp_path: Path) -> None:
+    def write(value: float) -> None:
+        with uproot.recreate(tmp_path / "new.root") as file:
+            file["Events"] = {"x": np.full(50, value), "genWeight": np.ones(50)}
+        (tmp_path / "new.root").replace(server.folder / name)
+
+    class Changing(Sums):
+        def process(self, events: ak.Array) -> dict[str, Any]:
+            found = super().process(events)
+            write(2.0)
+            return found
+
+    write(1.0)
+    found = execute(planned(TREES, server.url(name)), Changing(), store=tmp_path / "chunks")
+    assert states(found) == [("failed", "changed on the server while it was read")]
+    forget()
+
+
+def test_sections_are_read_as_the_events_are(server: Any, tmp_path: Path) -> None:
+    """With another access the file would be opened anew, at an S3 service without the document's endpoint."""
+    url, access, held = server.url("a.root"), Access(timeout_s=7.0), []
+    with uproot.recreate(server.folder / "a.root") as file:
+        file["Events"] = {"x": np.ones(5), "run": np.full(5, 7, "u4"), "luminosityBlock": np.arange(5, dtype="u4")}
+        file["LuminosityBlocks"] = {"run": np.full(6, 7, "u4"), "luminosityBlock": np.arange(6, dtype="u4")}
+
+    class Noting(Sums):
+        def process(self, events: ak.Array) -> dict[str, Any]:
+            held.append(open_file(url, access))
+            return super().process(events)
+
+    record = TREES.model_copy(update={"kind": "data"})
+    chunks = plan_chunks([DatasetFiles(record, (url,), access=access)], chunk_events=100, whole_files=False)
+    found = execute([Task(chunks[0], record, 0, None, access=access)], Noting(), store=tmp_path / "chunks")
+    assert found.ledger.entries[0].sections == {"7": [[0, 1, 1, 1, 1, 1, 0]]}
+    assert open_file(url, access) is held[0]
     forget()
 
 

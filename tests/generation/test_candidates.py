@@ -13,6 +13,9 @@ pytest.importorskip("pythia8mc")
 
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 
+from darkop_dist.config import DatasetRecord
+from darkop_dist.events.read import open_events
+from darkop_dist.events.representations import represent
 from darkop_dist.generation import generate
 from darkop_dist.generation.plan import Measurement
 
@@ -24,9 +27,14 @@ class Schema(PFNanoAODSchema):
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("candidates") / "tt.root"
     generate("ttbar", EVENTS, file, seed=2, settings={"mpi": "off"}, measurement=Measurement("cms", candidates=True))
+    return file
+
+
+@pytest.fixture(scope="module")
+def events(file: Path) -> Any:
     return NanoEventsFactory.from_root({str(file): "Events"}, schemaclass=Schema, mode="eager").events()
 
 
@@ -40,6 +48,19 @@ def test_candidates_are_sorted_and_charged_ones_have_impact_parameters(events: A
     assert ak.all(candidates.d0Err[charged] > 0)
     assert ak.all(candidates.d0[~charged] == 0)
     assert ak.all(candidates.puppiWeight == 1)
+
+
+def test_jets_have_constituents_when_the_file_is_opened_as_any_other(events: Any, file: Path) -> None:
+    opened = open_events(str(file), DatasetRecord(name="tt", kind="simulation", files=("x",)))
+    for collection in ("Jet", "FatJet"):
+        members = opened[collection].constituents
+        assert ak.all(ak.num(members, axis=2) == events[collection].nConstituents)
+        assert ak.all(ak.sum(members.pt, axis=-1) >= 0.99 * members.sum(axis=-1).pt)
+    field = represent(opened, "cylinder", {
+        "eta_min": -2.5, "eta_max": 2.5, "towers_eta": 20, "towers_phi": 32, "scale": "linear", "channels": ["candidates"]
+    })  # fmt: skip
+    inside = events.PFCands.pt[abs(events.PFCands.eta) <= 2.5]
+    assert np.allclose(field.sum(axis=(1, 2, 3)), ak.sum(inside, axis=1), rtol=1e-4)
 
 
 def test_a_positive_pion_is_211_and_an_electron_11(events: Any) -> None:

@@ -6,7 +6,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NAMES = ["events_on_demand.ipynb", "first_search.ipynb", "limits.ipynb", "nothing_lost.ipynb", "p_values.ipynb"]
+NAMES = [
+    "events_on_demand.ipynb",
+    "first_search.ipynb",
+    "limits.ipynb",
+    "nothing_lost.ipynb",
+    "open_data.ipynb",
+    "p_values.ipynb",
+    "served_scores.ipynb",
+]
 TOLD = {
     "events_on_demand.ipynb": ("asked 0.3", "vertices are seen", "20 were expected"),
     "first_search.ipynb": ("floor 1/(n+1)",),
@@ -23,7 +31,13 @@ TOLD = {
         "closed: True",
         "equal to the last bit: True",
     ),
+    "open_data.ipynb": ("50 data sets of CMS, 2016", "not certain: lumi_ifb", "the same missing momenta: True"),
     "p_values.ipynb": ("12 of the 12 of the signal", "global 4.8 sigma", "model-dependent: generalised Pareto"),
+    "served_scores.ipynb": (
+        "2000 scores, equal to the last bit: True",
+        "300 events scored by the pool",
+        "200 events scored by local (fallback)",
+    ),
 }
 
 

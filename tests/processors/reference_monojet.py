@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.errors import InputFileError
+from darkop_dist.events.event_columns import EventColumns
 from darkop_dist.events.objects import ObjectCuts, away_from, delta_phi, leading, select_objects, vector_sum
 from darkop_dist.events.read import has_column, require_columns
 from darkop_dist.events.settings import SearchSettings
@@ -93,9 +94,14 @@ class MonoJet:
         def note(text: str) -> None:
             builder.note(text, count)
 
-        leptons = self._leptons(events, note)
+        corrections = self.settings.corrections
+        self.quality = corrections.quality(events, note)
         weights = generator_weights(events)
-        factors = weight_variations(events, self.settings.systematics, note)
+        pileup = corrections.pileup_factors(events, weights, builder.tally, note)
+        factors = weight_variations(events, self.settings.systematics, note, pileup)
+        read = corrections.corrected(EventColumns(events), parameters.met, self.settings.systematics, note)
+        events = read.replaced_in(events)
+        leptons = self._leptons(events, note)
         variations = object_variations(events, parameters.met, self.settings.systematics, parameters.shifts, note)
         nominal: tuple[Columns, Masks] | None = None
         for variation in variations:
@@ -159,6 +165,7 @@ class MonoJet:
     def _cuts(self, columns: Columns, variation: ObjectVariation, leptons: Leptons) -> dict[str, Masks]:
         parameters = self.settings.parameters
         kinematics: Masks = {
+            **self.quality,
             "jet_pt": columns["jet_pt"] > parameters.jet_pt_min,
             "jet_eta": np.abs(columns["jet_eta"]) < parameters.jet_abs_eta_max,
             "charged_fraction": ~(columns["charged_fraction"] <= parameters.charged_fraction_min),

@@ -168,6 +168,35 @@ def test_missing_columns_fail_unless_told_to_skip(
         process(monojet, parameters, flat)
 
 
+ATLAS_CHOICE = {
+    "electron": "DFCommonElectronsLHLoose",
+    "muon": "DFCommonMuonPassPreselection",
+    "photon": "DFCommonPhotonsIsEMTight",
+    "tight_muon": "DFCommonMuonPassIDCuts",
+}
+
+
+@pytest.mark.parametrize("name", ["PHYSLITE_example.root", "uproot-physlite-rntuple_v1-0-0-0.root"])
+def test_atlas_files_pass_the_same_processor(
+    monojet: ModuleType, parameters: dict[str, Any], shared_data: Path, name: str
+) -> None:
+    """ATLAS' decisions stand as alternatives beside those of CMS; jets and recoil are in GeV."""
+    record = DatasetRecord(name="atlas", kind="simulation", format="physlite", files=("x",))
+    events = open_events(str(shared_data / "atlas" / name), record)
+    with pytest.raises(InputFileError, match=rf"{name}: has no Jet\.chHEF \(ATLAS PHYSLITE; .*energy fractions"):
+        process(monojet, parameters, events)
+    both = {
+        key: parameters[key] | {"ids": [*parameters[key]["ids"], {"column": column, "minimum": 1}]}
+        for key, column in ATLAS_CHOICE.items()
+    }
+    ours = parameters | both | {"missing_columns": "skip", "recoil_min": 50.0, "jet_pt_min": 30.0, "dphi_min": 0.0}
+    output = process(monojet, ours, events)
+    flow = output["cutflow"]["atlas"]["signal"]
+    assert flow["events read"].tolist() == pytest.approx([100.0, float(ak.sum(events.genWeight))])
+    assert 50 < flow["leading jet pT"][0] <= ak.sum(ak.any(events.Jet.pt > 30.0, axis=1))
+    assert flow["recoil"][0] > 0
+
+
 def test_scores_are_counted_by_the_number_of_jets(
     monojet: ModuleType, parameters: dict[str, Any], events: ak.Array
 ) -> None:

@@ -12,6 +12,11 @@ from ruamel.yaml import YAML
 
 from darkop_dist.config import DatasetRecord
 from darkop_dist.config.selection import parse_selection
+from darkop_dist.events.corrections.certified import CertifiedSections
+from darkop_dist.events.corrections.jet_energy import JetEnergies
+from darkop_dist.events.corrections.pileup import PileupWeights
+from darkop_dist.events.corrections.search import SearchCorrections
+from darkop_dist.events.corrections.tables import read_table
 from darkop_dist.events.read import open_events
 from darkop_dist.events.settings import SearchSettings
 from darkop_dist.events.split import SplitRule
@@ -114,3 +119,49 @@ def test_no_events_at_all(modules: tuple[ModuleType, ModuleType], parameters: di
     compiled = outputs(modules[:1], parameters, events)[0]
     assert compiled["histograms"]["recoil"].sum(flow=True).value == 0
     assert list(compiled["histograms"]["recoil"].axes["region"]) == ["signal", "dimuon", "single_muon"]
+
+
+def test_all_corrections_at_once(
+    modules: tuple[ModuleType, ModuleType],
+    parameters: dict[str, Any],
+    shared_data: Path,
+    generated: str,
+    jerc_file: Path,
+    write_pileup: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    prefix = "Summer20UL16_JRV3_MC"
+    sources = {
+        f"jet_energy_scale_{name}": f"Summer19UL16_V7_MC_{name}_AK4PFchs" for name in ("FlavorQCD", "AbsoluteStat")
+    }
+    energies = JetEnergies(
+        read_table(jerc_file), "Summer19UL16_V7_MC_L1L2L3Res_AK4PFchs", uncertainties=sources,
+        resolution=f"{prefix}_PtResolution_AK4PFchs", scale_factor=f"{prefix}_ScaleFactor_AK4PFchs",
+    )  # fmt: skip
+    pileup = read_table(write_pileup(tmp_path / "pu.json", [0.1 * n for n in range(30)], [0.2] * 30, [0.3] * 30))
+    corrections = SearchCorrections(
+        CertifiedSections(((194711, 200, 299),)), {"real": ("Flag_goodVertices",)}, {"real": ("HLT_PFJet40", "HLT_IsoMu24")},
+        ("Flag_goodVertices", "HLT_PFJet40"),
+        PileupWeights(pileup, "Collisions16_UltraLegacy_goldenJSON"), energies,
+    )  # fmt: skip
+    names = (*sources, "jet_energy_resolution", "pileup_reweighting")
+    compiled, plain = modules
+    loose = LOOSE | {"charged_fraction_min": 0.0, "neutral_fraction_max": 1.0}
+    for name, kind, variations in (
+        ("nanoAOD_2015_CMS_Open_Data_ttbar", "simulation", 9),
+        ("Run2012B_SingleMu_1000", "data", 1),
+    ):
+        events = open_events(
+            str(shared_data / "cms" / f"{name}.root"), DatasetRecord(name="real", kind=kind, files=("x",))
+        )
+        for region in (None, "recoil > 10 GeV"):
+            chosen = parse_selection(region) if region else None
+            model = compiled.MonoJetParameters.model_validate(parameters | loose)
+            settings = SearchSettings(model, names, chosen, NO_SPLIT, 10, corrections=corrections)
+            processor = compiled.MonoJet(settings)
+            found, expected = processor.process(events), plain.MonoJet(settings, processor.observables).process(events)
+            assert require_equal(found, expected) > 5
+            assert found["tallies"] == expected["tallies"]
+            assert len(list(expected["histograms"]["recoil"].axes["variation"])) == variations
+    with_none = compiled.MonoJet(SearchSettings(model, names, None, NO_SPLIT, 10)).process(events)
+    assert found["cutflow"]["real"]["signal"]["trigger"][0] < with_none["cutflow"]["real"]["signal"]["events read"][0]

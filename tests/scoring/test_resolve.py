@@ -18,10 +18,9 @@ def test_a_directory_becomes_a_scorer(checkpoint_directory: Path) -> None:
     assert resolve(checkpoint_directory, "local").fingerprint == scorer.fingerprint
 
 
-@pytest.mark.parametrize("serve", ["ray", "https://gpu.example.org:8000", "remote"])
-def test_other_places_are_not_available(checkpoint_directory: Path, serve: str) -> None:
-    with pytest.raises(UserError, match=r"is not available, this version scores 'local' only"):
-        resolve(checkpoint_directory, serve)
+def test_what_is_no_place_is_refused(checkpoint_directory: Path) -> None:
+    with pytest.raises(UserError, match=r"operator\.serve: 'remote' must be local, auto, ray, ray://HOST:PORT"):
+        resolve(checkpoint_directory, "remote")
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

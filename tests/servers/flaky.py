@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ class Fault:
             with ``hang``, for not even a header.
         status: of ``status``.
         retry_after_s: sent along with ``status``.
+        retry_after: the same, in words of one's own, such as a date.
         bytes_per_s: of ``slow``.
         size: of ``lie``.
     """
@@ -52,6 +54,7 @@ class Fault:
     kept: int | None = None
     status: int = 503
     retry_after_s: int | None = None
+    retry_after: str | None = None
     bytes_per_s: int = 1000
     size: int = 0
 
@@ -80,9 +83,9 @@ class FlakyServer:
         requests: everything that was asked, in order.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, tls: bool = False) -> None:
         self.folder = folder
-        self.address = f"http://127.0.0.1:{port}"
+        self.address = f"http{'s' if tls else ''}://127.0.0.1:{port}"
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._faults: dict[str, list[tuple[Fault, list[int]]]] = {}
@@ -118,14 +121,21 @@ class FlakyServer:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[FlakyServer]:
-    """Serve a folder on a free port of this machine until the block ends; whatever hangs is let go then."""
+def serve(folder: Path, certificate: Path | None = None) -> Iterator[FlakyServer]:
+    """Serve a folder on a free port of this machine until the block ends; whatever hangs is let go then.
+
+    With a certificate and its key in one file, over HTTPS.
+    """
 
     class Handler(_Handler):
         pass
 
     with _Quiet(("127.0.0.1", 0), Handler) as listening:
-        server = Handler.server_state = FlakyServer(folder, listening.server_address[1])
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        server = Handler.server_state = FlakyServer(folder, listening.server_address[1], tls=certificate is not None)
         thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -164,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         start, stop = self._range(size)
         fault = self.server_state.meet(method, name, start, stop)
         if fault is not None and fault.kind == "status":
-            self._refuse(fault.status, fault.retry_after_s)
+            self._refuse(fault.status, fault.retry_after or fault.retry_after_s)
         elif not path.is_file():
             self._refuse(404, None)
         elif fault is not None and fault.kind == "hang" and fault.kept is None:
@@ -222,10 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server_state.closing.wait(step / bytes_per_s):
                 return
 
-    def _refuse(self, status: int, retry_after_s: int | None) -> None:
+    def _refuse(self, status: int, retry_after: int | str | None) -> None:
         self.send_response(status)
-        if retry_after_s is not None:
-            self.send_header("Retry-After", str(retry_after_s))
+        if retry_after is not None:
+            self.send_header("Retry-After", str(retry_after))
         self.send_header("Content-Length", "0")
         self.end_headers()
 

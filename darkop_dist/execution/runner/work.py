@@ -18,6 +18,7 @@ import cloudpickle
 import pyarrow as pa
 from coffea.processor.executor import FileMeta, WorkItem
 
+from darkop_dist.config.access import Access
 from darkop_dist.events.remote import root_options
 from darkop_dist.execution.backend import with_own_modules
 from darkop_dist.execution.deadline import deadline
@@ -193,7 +194,7 @@ def _with_deadlines(function: Callable[[Any], Any], item: Any) -> Callable[[Any]
 def _options(path: str, timeout_s: float | None, given: dict[str, Any]) -> dict[str, Any]:
     if "handler" in given:
         return given
-    return {**root_options(path, timeout_s=given.get("timeout", timeout_s) or DEFAULT_TIMEOUT_S), **given}
+    return {**root_options(path, Access(timeout_s=given.get("timeout", timeout_s) or DEFAULT_TIMEOUT_S)), **given}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

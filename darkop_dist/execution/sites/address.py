@@ -21,15 +21,13 @@ _REMEDY = "Start workers for this scheduler: see jobs/scheduler.sh."
 @contextmanager
 def start(execution: Execution) -> Iterator[Site]:
     """Connect to the scheduler; it goes on when this run ends."""
-    from distributed import Client
-
     section = execution.cluster
     scheme, _, place = execution.where.partition("://")
     encrypted = scheme == "tls"
     address = f"{'tls' if encrypted else 'tcp'}://{place}"
     security = security_of(section.tls) if encrypted and section.tls is not None else None
     try:
-        client = Client(address, timeout=CONNECT_S, security=security, set_as_default=False)
+        client = _connect(address, security)
     except (OSError, TimeoutError, ValueError, MemoryError) as error:  # what others say is read as sizes of messages
         reason = _why(place, security) or f"{type(error).__name__}: {error}"
         raise RunError(
@@ -39,6 +37,24 @@ def start(execution: Execution) -> Iterator[Site]:
     wait_s = WAIT_S if section.wait is None else parse_duration(section.wait)
     with client:
         yield Site(client, owned=False, restarts=None, wait_s=wait_s, remedy=_REMEDY)
+
+
+def _connect(address: str, security: Any) -> Any:
+    """A client; one that does not get through is closed here and now.
+
+    Dask leaves that to the garbage collector, which may come while the same thread holds the lock that closing takes.
+    """
+    from distributed import Client
+
+    class Connected(Client):  # type: ignore[misc]
+        def __init__(self) -> None:
+            try:
+                super().__init__(address, timeout=CONNECT_S, security=security, set_as_default=False)
+            except BaseException:
+                self.close()
+                raise
+
+    return Connected()
 
 
 def security_of(tls: Tls) -> Any:

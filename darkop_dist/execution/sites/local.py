@@ -9,13 +9,16 @@ from darkop_dist.config import Execution, parse_size
 from darkop_dist.execution.sites.site import Site
 
 WAIT_S = 30.0
+RESTART_S = 600
+"""How long a worker that died may take to come back. Dask gives it up after 15 s, too soon on a busy machine."""
 QUIET = 50  # logging.CRITICAL: what a dying worker has to say is said by the error that the caller sees
 
 
 @contextmanager
 def start(execution: Execution) -> Iterator[Site]:
     """Start a scheduler and ``workers`` processes on the loopback interface."""
-    from distributed import Client, LocalCluster
+    import dask.config
+    from distributed import Client, LocalCluster  # before a setting is changed: it brings its own
 
     section = execution.cluster
     cluster = LocalCluster(
@@ -28,5 +31,6 @@ def start(execution: Execution) -> Iterator[Site]:
         local_directory=None if section.local_directory is None else str(section.local_directory),
         scheduler_kwargs={"allowed_failures": 0},
     )
-    with cluster, Client(cluster, set_as_default=False) as client:
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": f"{RESTART_S} s"})
+    with patience, cluster, Client(cluster, set_as_default=False) as client:
         yield Site(client, owned=True, restarts=True, wait_s=WAIT_S, remedy="Use fewer workers (execution.workers).")

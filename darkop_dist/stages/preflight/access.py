@@ -49,15 +49,17 @@ def check_access(datasets: Sequence[DatasetFiles], needed_s: float) -> tuple[Fin
         needed_s: how long the run is expected to take.
     """
     servers: dict[tuple[str, str], str] = {}
+    anonymous = any(dataset.access.s3.anonymous for dataset in datasets)
     for dataset in datasets:
-        copies = [copy for replicas in dataset.replicas.values() for copy in replicas]
-        for path in (*dataset.paths, *copies):
+        for path in (copy for file in dataset.paths for copy in dataset.copies(file)):
             if "://" in path and not path.startswith("file://"):
                 parts = urlsplit(path)
                 servers.setdefault((parts.scheme, parts.hostname or "?"), path)
     if not servers:
         return (Finding("access", "files", "ok", "all files are local: no proxy, token or key is needed"),)
-    return tuple(_check_server(scheme, host, path, needed_s) for (scheme, host), path in servers.items())
+    return tuple(
+        _check_server(scheme, host, path, needed_s, anonymous=anonymous) for (scheme, host), path in servers.items()
+    )
 
 
 def find_credentials(environment: Mapping[str, str] = os.environ) -> tuple[Credential, ...]:
@@ -65,12 +67,14 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> tuple[Crede
     return (*_proxies(environment), *_tokens(environment))
 
 
-def _check_server(scheme: str, host: str, path: str, needed_s: float) -> Finding:
+def _check_server(scheme: str, host: str, path: str, needed_s: float, *, anonymous: bool) -> Finding:
     subject = f"{scheme}://{host}"
     if scheme in ("http", "https"):
         return _check_http(subject, path)
     if host in PUBLIC:
         return Finding("access", subject, "ok", "public: needs neither proxy nor token")
+    if scheme == "s3" and anonymous:
+        return Finding("access", subject, "ok", "asked without keys (access.s3.anonymous)")
     if scheme == "s3":
         return _check_keys(subject)
     if scheme not in GRID:
@@ -117,7 +121,9 @@ def _check_keys(subject: str) -> Finding:
     if environment or file.is_file():
         return Finding("access", subject, "ok", f"keys from {'the environment' if environment else file}")
     message = f"no keys: neither AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY nor {file}"
-    return Finding("access", subject, "warning", message, "Set them, unless the bucket is public.")
+    return Finding(
+        "access", subject, "warning", message, "Set them, or access.s3.anonymous: true if the bucket is public."
+    )
 
 
 def _proxies(environment: Mapping[str, str]) -> Iterator[Credential]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkop_dist.config import DatasetRecord, check_datasets, check_parameters, load_document
+from darkop_dist.config import DatasetRecord, LoadedDocument, check_datasets, check_parameters, load_document
 from darkop_dist.errors import DarkopError, UserError
 from darkop_dist.execution import DatasetFiles
 from darkop_dist.generation.materialise import is_materialised, materialise
 from darkop_dist.runs import cache_directory
 from darkop_dist.scoring.contract import Scorer
+from darkop_dist.stages.corrections import check_applied, load_corrections
 from darkop_dist.stages.preflight.access import check_access
 from darkop_dist.stages.preflight.finding import Finding, failure, in_bytes, in_time
 from darkop_dist.stages.preflight.model import check_limits, check_scorer, check_training
@@ -73,18 +74,20 @@ def check_all(path: Path, *, cluster: bool = True, say: Say = lambda _: None, cl
     check_category(loaded, processor_class)
     records = find_records(loaded)
     check_datasets(loaded, records)
+    check_applied(loaded, processor_class)
+    corrections = load_corrections(loaded, records)
     findings = [Finding("document", path.name, "ok", f"no mistake; {len(records)} datasets")]
     with tempfile.TemporaryDirectory() as folder:
-        datasets, samples, found = _find_all(records, path.parent, Path(folder), say)
+        datasets, samples, found = _find_all(records, loaded, Path(folder), say)
         findings += found
-        search = Search(loaded, datasets, processor_class, parameters)
+        search = Search(loaded, datasets, processor_class, parameters, corrections)
         finding, scorer = check_scorer(search)
         findings += [finding, *_check_events(search, scorer, samples, cluster=cluster, say=say, client=client)]
     return findings
 
 
 def _find_all(
-    records: Sequence[DatasetRecord], base: Path, folder: Path, say: Say
+    records: Sequence[DatasetRecord], loaded: LoadedDocument, folder: Path, say: Say
 ) -> tuple[tuple[DatasetFiles, ...], dict[str, _Sample], list[Finding]]:
     """Files of every dataset; of one that is to be generated, a few events made here."""
     cache = cache_directory() / "generated"
@@ -92,7 +95,7 @@ def _find_all(
     for record in records:
         try:
             if is_materialised(record, cache):
-                datasets.append(files_of(materialise(record, cache), base))
+                datasets.append(files_of(materialise(record, cache), loaded.source.parent, loaded.document.access))
                 continue
             made, sample = _generate_few(record, folder, say)
         except DarkopError as error:
@@ -138,7 +141,7 @@ def _check_events(
         say(f"asking the workers ({execution.where})")
         firsts = {trial.dataset.record.name: trial.task.chunk.path for trial in trials}
         real = {name: path for name, path in firsts.items() if name not in samples}
-        asked = ask_workers(execution, processor, real, output, say=say, client=client)
+        asked = ask_workers(execution, processor, real, output, say=say, client=client, access=search.document.access)
     needs = _needs(search, trials, processor, say, findings)
     findings += asked.findings
     if needs is not None:

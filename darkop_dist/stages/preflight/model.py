@@ -49,7 +49,7 @@ def check_scorer(search: Search) -> tuple[Finding, Scorer | None]:
         return failure("scorer", str(operator.checkpoint), error), None
     rate = len(scores) / (time.perf_counter() - began)
     message = (
-        f"{operator.serve}, fingerprint {scorer.fingerprint[:12]}, {rate:.0f} events/s in batches of {len(scores)}"
+        f"{operator.serve.at}, fingerprint {scorer.fingerprint[:12]}, {rate:.0f} events/s in batches of {len(scores)}"
     )
     numbers: dict[str, float | int | str] = {"fingerprint": scorer.fingerprint, "events_per_s": round(rate)}
     return Finding("scorer", str(operator.checkpoint), "ok", message, numbers=numbers), scorer
@@ -69,7 +69,9 @@ def check_training(search: Search, trials: Sequence[Trial], processor: Any) -> t
             continue
         began = time.perf_counter()
         try:
-            events = open_events(chunk.path, record, 0, min(chunk.file_entries, 1000), label=chunk.label)
+            events = open_events(
+                chunk.path, record, 0, min(chunk.file_entries, 1000), label=chunk.label, access=search.document.access
+            )
             inputs = represent(processor.scored_events(events), spec.representation, spec.settings)
         except DarkopError as error:
             found.append(failure("training", record.name, error))

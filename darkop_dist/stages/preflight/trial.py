@@ -183,7 +183,7 @@ def _first_task(dataset: DatasetFiles) -> Task:
                 raise
             problem = error
             continue
-        return Task(chunk, dataset.record.model_copy(update={"files": ()}), 0, None)
+        return Task(chunk, dataset.record.model_copy(update={"files": ()}), 0, None, access=dataset.access)
     raise problem or InputFileError(dataset.record.name, "the dataset has no files", "Name its files.")
 
 

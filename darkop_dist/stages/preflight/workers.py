@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.config import Execution, kind_of
+from darkop_dist.config.access import Access
+from darkop_dist.config.datasets import is_root_file
 from darkop_dist.errors import DarkopError
+from darkop_dist.events.remote import DEFAULT
 from darkop_dist.execution.backend import by_value, unpacked
 from darkop_dist.execution.sites import check_environment, open_client
 from darkop_dist.stages.preflight.finding import Finding, failure, in_bytes
@@ -60,7 +63,14 @@ class Asked:
 
 
 def ask_workers(
-    execution: Execution, processor: Any, files: Mapping[str, str], output: Path, *, say: Say, client: Any = None
+    execution: Execution,
+    processor: Any,
+    files: Mapping[str, str],
+    output: Path,
+    *,
+    say: Say,
+    client: Any = None,
+    access: Access = DEFAULT,
 ) -> Asked:
     """Open the site, ask its workers what they see, and close it.
 
@@ -71,18 +81,19 @@ def ask_workers(
         output: directory of the result.
         say: is told what is waited for.
         client: a Dask client to use instead; it is not closed.
+        access: how remote files are reached.
     """
     update: dict[str, Any] = {"workers": min(execution.workers, WORKERS_ASKED)}
     if kind_of(execution.where) in BATCH and execution.cluster.wait is None:
         update["cluster"] = execution.cluster.model_copy(update={"wait": WAIT})
     try:
         with open_client(execution.model_copy(update=update), say=say, client=client) as site:
-            return _ask(site.client, execution.where, processor, files, output)
+            return _ask(site.client, execution.where, processor, files, output, access)
     except DarkopError as error:
         return Asked((failure("workers", execution.where, error),))
 
 
-def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], output: Path) -> Asked:
+def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], output: Path, access: Access) -> Asked:
     different = [str(difference) for difference in check_environment(client)]
     place = output.absolute().parent
     while not place.is_dir():
@@ -92,7 +103,7 @@ def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], outp
         token.write_text(token.name)
     try:
         local = [path for path in files.values() if "://" not in path]
-        views: dict[str, View] = client.run(look_around, by_value(processor), tuple(files.values()), token)
+        views: dict[str, View] = client.run(look_around, by_value(processor), tuple(files.values()), token, access)
     finally:
         token.unlink(missing_ok=True)
     names = {address: str(worker["name"]) for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
@@ -103,20 +114,21 @@ def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], outp
     return Asked(tuple(findings), min(limits) if limits else None)
 
 
-def look_around(payload: bytes, files: Sequence[str], token: Path, *, dask_worker: Any) -> View:
+def look_around(payload: bytes, files: Sequence[str], token: Path, access: Access, *, dask_worker: Any) -> View:
     """Runs on a worker: tries what a run will do there.
 
     Args:
         payload: the processor, from this run's own client.
         files: to be opened.
         token: a file in the directory of the results that holds its own name.
+        access: how remote files are reached.
         dask_worker: given by Dask.
     """
     scratch = str(dask_worker.local_directory)
     problem = _write_problem(Path(scratch))
     return View(
         processor=_import_problem(payload),
-        unreadable={path: problem for path in files if (problem := _open_problem(path))},
+        unreadable={path: problem for path in files if (problem := _open_problem(path, access))},
         sees_output=_reads(token),
         scratch=scratch,
         scratch_problem=problem,
@@ -133,12 +145,12 @@ def _import_problem(payload: bytes) -> str:
     return ""
 
 
-def _open_problem(path: str) -> str:
+def _open_problem(path: str, access: Access) -> str:
     from darkop_dist.events.remote import is_remote, open_root
 
     try:
-        if path.endswith(".root"):
-            open_root(path).close()
+        if is_root_file(path):
+            open_root(path, access).close()
         elif not is_remote(path):
             Path(path).open("rb").close()
     except Exception as error:  # noqa: BLE001  # uproot raises anything on a damaged file

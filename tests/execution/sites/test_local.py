@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import psutil
 import pytest
 from distributed.scheduler import KilledWorker
@@ -63,6 +64,20 @@ def test_a_killed_worker_is_an_error_at_once_and_is_replaced() -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_that_takes_long_to_come_back_is_waited_for() -> None:
+    """On a busy machine a new process takes longer than Dask waits before it gives a lost worker up for good."""
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}),
+        open_client(Execution(where="dask", workers=1)) as site,
+    ):
+        (first,) = site.client.run(os.getpid).values()
+        os.kill(first, signal.SIGKILL)
+        while psutil.pid_exists(first) and site.client.nthreads():
+            time.sleep(0.05)
+        site.client.wait_for_workers(1, timeout=60)
+        assert list(site.client.run(os.getpid).values()) != [first]
+
+
 def test_closing_the_client_ends_its_cluster() -> None:
     before = own_processes()
     client = do.get_client(workers=1)

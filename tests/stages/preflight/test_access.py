@@ -94,7 +94,8 @@ def test_the_end_of_a_proxy_is_read_from_its_certificate(monkeypatch: pytest.Mon
 
 def test_buckets_without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = check_access(files("s3://bucket/a.root"), 60.0)
-    assert (finding.status, finding.what_to_do) == ("warning", "Set them, unless the bucket is public.")
+    what = "Set them, or access.s3.anonymous: true if the bucket is public."
+    assert (finding.status, finding.what_to_do) == ("warning", what)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     assert check_access(files("s3://bucket/a.root"), 60.0)[0].message == "keys from the environment"

@@ -1,0 +1,1 @@
+"""What jobs/build_catalogue.py makes of the facts of each experiment."""

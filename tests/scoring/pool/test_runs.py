@@ -1,0 +1,150 @@
+"""Searches whose events are scored in the process, over HTTP and over Ray: the same histograms, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+from darkop_dist.execution.ledger import load_ledger
+from darkop_dist.stages.pipeline import Request, run_search
+
+Run = Callable[..., Any]
+RUN = "from darkop_dist.cli import main; import sys; sys.exit(main())"
+REAL = ("Run2012B_SingleMu_1000.root", "nanoAOD_2015_CMS_Open_Data_ttbar.root")
+SELECT = """
+import sys
+from pathlib import Path
+from darkop_dist.runs import RunDirectory
+from darkop_dist.scoring.resolve import resolve
+from darkop_dist.stages.run_events import run_events
+from darkop_dist.stages.search import prepare_search
+document, folder, serve = sys.argv[1:]
+Path(folder).mkdir()
+run_events(prepare_search(Path(document)), RunDirectory(Path(folder)), resolve("cylinder-fno-v1", serve))
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def zprime(write_search: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trained its model and scored in the process."""
+    folder = tmp_path_factory.mktemp("zprime")
+    run_search(Request(write_search(folder), folder / "local", page=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(zprime: Path, start_pool: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    models = (f"trained={zprime / 'local' / 'operator'}", "cylinder-fno-v1")
+    if not (zprime / "local" / "operator").exists():
+        models = (f"trained={checkpoint_of(zprime / 'local')}", "cylinder-fno-v1")
+    with start_pool(*models, folder=tmp_path_factory.mktemp("pool")) as pool:
+        yield pool
+
+
+def checkpoint_of(run: Path) -> Path:
+    return next(path.parent for path in run.rglob("card.json"))
+
+
+def found(run: Path) -> Mapping[str, Any]:
+    """Everything that scores decide: histograms and counts, candidates, cutflow, the digest of the ledger."""
+    histograms = json.loads((run / "histograms.json").read_text())
+    histograms.pop("written_by", None)
+    return {
+        "histograms": histograms,
+        "candidates": pq.read_table(run / "candidates.parquet").to_pydict(),
+        "cutflow": json.loads((run / "cutflow.json").read_text()),
+        "ledger": load_ledger(run / "ledger.json").digest,
+    }
+
+
+def darkop(*arguments: str, served: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_ADDRESS": served.ray}
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=240,
+    )
+
+
+def rewritten(document: Path, name: str, operator: Mapping[str, Any]) -> Path:
+    body: Any = YAML(typ="safe").load(document)
+    path = document.with_name(name)
+    path.write_text(json.dumps({**body, "operator": operator}))
+    return path
+
+
+@pytest.mark.parametrize("way", ["http", "ray"])
+def test_the_zprime_search(zprime: Path, served: Any, way: str) -> None:
+    operator = {"checkpoint": str(checkpoint_of(zprime / "local")), "serve": served.http if way == "http" else "ray"}
+    local = rewritten(document_in(zprime), "checkpoint.yml", {**operator, "serve": "local"})
+    document = rewritten(document_in(zprime), f"{way}.yml", operator)
+    if not (zprime / "by-checkpoint").exists():
+        run_search(Request(local, zprime / "by-checkpoint", page=False))
+    done = darkop("run", str(document), "--output", str(zprime / way), served=served)
+    assert done.returncode == 0, done.stderr
+    assert found(zprime / way) == found(zprime / "by-checkpoint")
+    ways = load_ledger(zprime / way / "ledger.json").scored_by
+    assert set(ways) == {served.http if way == "http" else "ray"}
+    assert ways == {next(iter(ways)): sum(load_ledger(zprime / "by-checkpoint" / "ledger.json").scored_by.values())}
+
+
+def test_a_model_that_the_run_trains_is_served_before_it_goes_on(zprime: Path, served: Any) -> None:
+    body: Any = YAML(typ="safe").load(document_in(zprime))
+    operator = {"train": {**body["operator"]["train"], "seed": 4}, "serve": served.http}
+    document, output = rewritten(document_in(zprime), "train.yml", operator), zprime / "trained-and-served"
+    stopped = darkop("run", str(document), "--output", str(output), served=served)
+    assert stopped.returncode == 2
+    said = re.search(r"the run's own model, .* is not served at http://127.*darkop serve (\S+), then", stopped.stderr)
+    assert said is not None, stopped.stderr
+    checkpoint = said[1]
+    updated = darkop("serve", f"own={checkpoint}", "--update", served.ray, served=served)
+    assert updated.returncode == 0, updated.stderr
+    done = darkop("run", str(document), "--output", str(output), "--resume", served=served)
+    assert done.returncode == 0, done.stderr
+    assert set(load_ledger(output / "ledger.json").scored_by) == {served.http}
+    alone = rewritten(document_in(zprime), "alone.yml", {**operator, "serve": "local"})
+    run_search(Request(alone, zprime / "alone", page=False))
+    assert found(output) == found(zprime / "alone")
+
+
+def test_the_mono_jet_selection_on_real_files_and_made_up_ones(
+    served: Any, shared_data: Path, repository: Path, write_nanoaod: Run, tmp_path: Path
+) -> None:
+    body: Any = YAML(typ="safe").load(repository / "jobs" / "monojet_cms.yml")
+    files = [*(shared_data / "cms" / name for name in REAL), write_nanoaod(tmp_path / "made.root", 4000)]
+    body["datasets"] = [{"name": path.stem, "kind": "data", "files": [str(path)]} for path in files]
+    body |= {"systematics": [], "execution": {"workers": 1, "chunk_events": 300}}
+    body |= {"processor": f"{repository}/processors/monojet.py:MonoJet", "report": {}}
+    for key in ("limits", "anomaly_detection", "backgrounds"):
+        body.pop(key, None)
+    document = tmp_path / "monojet.yml"
+    document.write_text(json.dumps(body))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_ADDRESS": served.ray}
+    results = {}
+    for way, serve in (("local", "local"), ("http", served.http), ("ray", "ray")):
+        command = [sys.executable, "-c", SELECT, str(document), str(tmp_path / way), serve]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+        results[way] = found(tmp_path / way)
+    assert results["http"] == results["local"]
+    assert results["ray"] == results["local"]
+    assert load_ledger(tmp_path / "http" / "ledger.json").scored_by[served.http] > 100
+
+
+def document_in(folder: Path) -> Path:
+    return next(path for path in folder.iterdir() if path.suffix in (".yml", ".yaml") and "search" in path.name)
