@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -96,11 +97,13 @@ def test_the_licence_is_the_gpl_3() -> None:
 
 
 def test_every_pin_is_what_is_installed() -> None:
-    installed: dict[str, str] = {}
-    for (
-        found
-    ) in metadata.distributions():  # the first counts: setuptools, once imported, adds its own copies at the end
-        installed.setdefault(canonicalize_name(found.name), Version(found.version).public)
+    # asked of an interpreter of its own: Ray and setuptools put copies of libraries of theirs in this one's path
+    listing = (
+        "import json; from importlib import metadata;"
+        "print(json.dumps([[one.name, one.version] for one in metadata.distributions()]))"
+    )
+    told = subprocess.run([sys.executable, "-I", "-c", listing], capture_output=True, text=True, check=True).stdout
+    installed = {canonicalize_name(name): Version(version).public for name, version in json.loads(told)}
     wrong = [
         f"{name}: pinned {pin}, installed {installed.get(name)}"
         for name, pin in pins().items()

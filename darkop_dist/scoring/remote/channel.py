@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.scoring.contract import Batch
-from darkop_dist.scoring.remote.patience import Patience, insist
+from darkop_dist.scoring.remote.patience import Patience, Usual, insist
 from darkop_dist.scoring.remote.transport import Transport
 from darkop_dist.scoring.wire.description import ModelDescription
 
@@ -58,6 +58,7 @@ class Channel:
         self._idle = 0
         self._threads = 0
         self._in_flight = in_flight
+        self._usual = Usual()
         self._closed = False
 
     @property
@@ -123,7 +124,10 @@ class Channel:
         if len(joined) > 1:
             batch = {spec.name: np.concatenate([piece.batch[spec.name] for piece in joined]) for spec in one.inputs}
         return insist(
-            lambda left_s: self._transport.score(model, batch, one.fingerprint, left_s), self._patience, draw
+            lambda left_s: self._transport.score(model, batch, one.fingerprint, left_s),
+            self._patience,
+            draw,
+            self._usual,
         ).scores
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,6 +18,10 @@ Result = TypeVar("Result")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
+USUAL = 20.0
+"""An answer that takes so many times as long as the longest of the last ones is looked for elsewhere,"""
+LEAST_USUAL_S = 5.0
+"""but never before so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,40 @@ class Patience:
     tries: int
 
 
-def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.Random) -> Result:
+class Usual:
+    """How long the last answers took, and so how long one try may take before a replica that hangs is given up."""
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=64)
+
+    def note(self, taken_s: float) -> None:
+        """An answer came after so many seconds."""
+        self._last.append(taken_s)
+
+    def longest_s(self, left_s: float, failed: int) -> float:
+        """The longest that a try may take of which others may follow; twice as long after each that failed.
+
+        Args:
+            left_s: of the deadline; half of it, where no answer has come yet.
+            failed: tries before this one.
+        """
+        taken = tuple(self._last)
+        if not taken:
+            return left_s / 2
+        return float(min(left_s, max(LEAST_USUAL_S, USUAL * max(taken)) * 2**failed))
+
+
+def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.Random, usual: Usual) -> Result:
     """Try until an answer comes, with pauses that grow; scores are a pure function, so a second request is safe.
 
-    A server that names a time to wait is left alone for that long. What it refuses is not tried again.
+    A server that names a time to wait is left alone for that long. What it refuses is not tried again. A try that takes
+    far longer than answers did is given up for another one, which meets another replica if there is one.
 
     Args:
-        attempt: one try, told how many seconds are left.
+        attempt: one try, told how many seconds it has.
         patience: limits.
         draw: draws the pauses, so that many clients do not come back at once.
+        usual: how long answers take; it learns from those that come.
 
     Raises:
         OutageError: no try succeeded, or the server wants to be left alone beyond the deadline.
@@ -49,8 +79,10 @@ def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.
     ends = time.monotonic() + patience.deadline_s
     failed = 0
     while True:
+        began = time.monotonic()
+        left_s = ends - began
         try:
-            return attempt(ends - time.monotonic())
+            found = attempt(left_s if failed + 1 >= patience.tries else usual.longest_s(left_s, failed))
         except BusyError as error:
             pause, why = error.retry_after_s * (1 + 0.1 * draw.random()), error
         except OutageError as error:
@@ -59,6 +91,9 @@ def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.
                 raise OutageError(f"{error} (tried {failed} times)" if failed > 1 else str(error)) from error
             pause = min(FIRST_PAUSE_S * 2 ** (failed - 1), LONGEST_PAUSE_S) * (0.5 + draw.random())
             why = error  # type: ignore[assignment]
+        else:
+            usual.note(time.monotonic() - began)
+            return found
         if time.monotonic() + pause >= ends:
             raise OutageError(
                 f"{why}; another try in {pause:.2g} s is beyond the deadline of {patience.deadline_s:g} s"
