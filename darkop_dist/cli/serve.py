@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from darkop_dist.cli import serve_capacity
 from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.errors import EXIT_FAILURE, UserError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from darkop_dist.scoring.pool.status import PoolStatus
 
 LOOK_S = 5.0
-ACTIONS = ("--status", "--update", "--stop")
+ACTIONS = ("--status", "--update", "--stop", "--measure", "--plan")
 
 
 def serve(
@@ -66,6 +67,22 @@ def serve(
     stop: Annotated[
         str | None, typer.Option(help="Drain and stop the pool of a Ray address.", metavar="HOST:PORT")
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(help="Measure the pool at an address: events/s and latency by clients.", metavar="ADDRESS"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to measure; the first by default.")] = None,
+    events: Annotated[int, typer.Option(help="Events of each request of the measurement.")] = 256,
+    clients: Annotated[str, typer.Option(help="Numbers of clients.")] = serve_capacity.CLIENTS,
+    seconds: Annotated[float, typer.Option(help="Least length of each step.")] = 5.0,
+    curve: Annotated[Path | None, typer.Option(help="Where the measurement is written, for --plan.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Authority that signed the pool's certificate.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Say how many replicas a number of workers needs.", metavar="CURVE")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers of the plan.")] = None,
+    worker_rate: Annotated[float | None, typer.Option(help="Events/s that one of them reads and selects.")] = None,
+    use: Annotated[float, typer.Option(help="Part of a replica's best that the plan uses.")] = 0.7,
     as_json: Annotated[bool, typer.Option("--json", help="Print the pool as JSON.")] = False,
 ) -> None:
     """Serve scores of checkpoints: HTTP, gRPC and Ray, until Ctrl-C."""
@@ -76,11 +93,24 @@ def serve(
 
     quiet()
     given = named_checkpoints(checkpoints or ())
-    if len([one for one in (status, update, stop) if one]) > 1:
+    asked = [name for name, one in zip(ACTIONS, (status, update, stop, measure, plan), strict=True) if one]
+    if len(asked) > 1:
         raise UserError(f"{', '.join(ACTIONS)} are done one at a time. Give one")
+    if asked and given and not update:
+        raise UserError(f"{asked[0]} takes no checkpoints. Leave them out")
+    if measure:
+        reach = {"token_env": token_env, "ca": None if ca is None else str(ca)}
+        serve_capacity.measure(
+            measure, model=model, events=events, clients=clients, seconds=seconds, curve=curve, as_json=as_json,
+            access=reach,
+        )  # fmt: skip
+        return
+    if plan:
+        serve_capacity.plan(
+            plan, workers=workers, worker_rate=worker_rate, use=use, cpus=cpus, gpus=gpus, as_json=as_json
+        )
+        return
     if status or stop:
-        if given:
-            raise UserError(f"{'--status' if status else '--stop'} takes no checkpoints. Leave them out")
         show_or_stop(str(status or stop), stopping=stop is not None, as_json=as_json)
         return
     if not given:
@@ -178,7 +208,11 @@ def show(pool: PoolStatus, *, as_json: bool) -> None:
     replicas = ", ".join(f"{count} {state}" for state, count in pool.replicas.items() if count) or "none yet"
     lines = [("pool", f"{pool.state}, replicas: {replicas}"), ("http", pool.http)]
     lines += [("grpc", pool.grpc)] if pool.grpc else []
-    lines += [("ray", pool.ray), ("metrics", ", ".join(pool.metrics)), ("", f"{pool.http}/metrics (one replica)")]
+    lines += [
+        ("ray", f"ray://{pool.ray}"),
+        ("metrics", ", ".join(pool.metrics)),
+        ("", f"{pool.http}/metrics (one replica)"),
+    ]
     lines += [("model", f"{name} {fingerprint}") for name, fingerprint in pool.models.items()]
     lines += [("token", f"in {pool.token}; clients send it as authorization: Bearer TOKEN")] if pool.token else []
     for name, text in lines:

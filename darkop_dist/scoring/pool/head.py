@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from darkop_dist.errors import RunError, UserError
 from darkop_dist.scoring.pool.binding import binding_environment
@@ -96,12 +96,15 @@ def joined_ray(address: str) -> Iterator[str]:
         The address.
 
     Raises:
-        UserError: nobody answers there, or the cluster does not let this process in.
+        UserError: nobody answers there, the cluster does not let this process in, or it is in another one already.
     """
     import ray
 
     was_joined = ray.is_initialized()
-    if not was_joined:
+    if was_joined:
+        check_reachable(address)
+        check_same(address)
+    else:
         join_ray(address)
     try:
         yield address
@@ -141,6 +144,34 @@ def join_ray(address: str) -> None:
             ) from error
 
 
+def check_same(address: str) -> None:
+    """Check that the cluster that this process has joined is the one at an address; it can be in one only.
+
+    Args:
+        address: of its head; nothing is known of processes that came in through a server for Ray clients.
+
+    Raises:
+        UserError: it is another one.
+    """
+    import ray
+
+    if ray.util.client.ray.is_connected():
+        return
+    joined = str(ray.get_runtime_context().gcs_address)
+    if _place(address) != _place(joined):
+        raise UserError(
+            f"{address}: this process is in the Ray cluster at {joined} and cannot be in another one. Use a "
+            "process for each"
+        )
+
+
+def _place(address: str) -> tuple[str, str]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    with suppress(OSError):
+        host = socket.gethostbyname(host.strip("[]"))
+    return host, port
+
+
 def leave_ray(limit_s: float = 10.0) -> bool:
     """Let this process leave its cluster.
 
@@ -154,6 +185,7 @@ def leave_ray(limit_s: float = 10.0) -> bool:
 
     if not ray.is_initialized():
         return True
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # its handles go on telling a pool that is out of reach
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(limit_s)

@@ -17,7 +17,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 
 from darkop_dist.errors import FingerprintError, UserError
 from darkop_dist.scoring.contract import Batch
-from darkop_dist.scoring.pool.head import check_reachable, join_ray
+from darkop_dist.scoring.pool.head import check_reachable, check_same, join_ray
 from darkop_dist.scoring.pool.settings import APPLICATION
 from darkop_dist.scoring.remote.transport import Answer, BusyError, OutageError, RejectedError
 from darkop_dist.scoring.wire.description import ModelDescription
@@ -79,6 +79,10 @@ class RayTransport:
             raise OutageError(f"{self.address}: {scores.shape} scores for {events} events, or some that are not finite")
         return Answer(scores, found["fingerprint"], found["queue_s"], found["compute_s"])
 
+    def metrics(self, timeout_s: float) -> str:  # noqa: ARG002  # as the others
+        """Nothing: replicas tell it over HTTP."""
+        return ""
+
     def close(self) -> None:
         """Let go of the handle; the process stays in the cluster, where others may use it."""
         self._handle = None
@@ -117,6 +121,8 @@ def _join(address: str | None, found: concurrent.futures.Future[Any]) -> None:
     try:
         if ray.is_initialized():
             check_reachable(address or str(ray.get_runtime_context().gcs_address))
+            if address is not None and _is_head(address.removeprefix("ray://")):
+                check_same(address)
         else:
             with _JOINING:
                 if not ray.is_initialized():

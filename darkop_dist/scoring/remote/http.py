@@ -120,6 +120,11 @@ class HttpTransport:
             raise OutageError(f"{self._address}: {len(scores)} scores for {events} events, or some that are not finite")
         return Answer(scores, answered, _number(found, "darkop-queue-s"), _number(found, "darkop-compute-s"))
 
+    def metrics(self, timeout_s: float) -> str:
+        """What one replica says of itself, as Prometheus reads it."""
+        _, body = self._ask("GET", "/metrics", timeout_s)
+        return body.decode(errors="replace")
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()

@@ -83,6 +83,10 @@ class Transport(Protocol):
         """Score a batch that was checked before."""
         ...
 
+    def metrics(self, timeout_s: float) -> str:
+        """What one replica says of itself, as Prometheus reads it; empty where this way does not lead to it."""
+        ...
+
     def close(self) -> None:
         """Give back what is held; a closed transport may not be used."""
         ...

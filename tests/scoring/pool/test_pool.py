@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ import pytest
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
+from darkop_dist.errors import UserError
 from darkop_dist.scoring.local import LocalScorer
+from darkop_dist.scoring.pool.head import joined_ray
 from darkop_dist.scoring.wire import ModelDescription, Problem, decode_scores
 
 pytestmark = pytest.mark.slow
@@ -71,6 +74,16 @@ def test_refusals_come_through_a_handle(joined: Any, toy: LocalScorer, make_batc
     assert (nan.code, nan.retry_after_s) == ("invalid-input", None)
     assert "first in event 2" in nan.detail
     assert joined.describe.remote("nix").result(timeout_s=30)["problem"]["code"] == "unknown-model"
+
+
+def test_a_process_is_in_one_cluster(joined: Any, pool: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        told = rf"{address}: this process is in the Ray cluster at {pool.ray} and cannot be in another one"
+        with pytest.raises(UserError, match=told), joined_ray(address):
+            pass
+    with joined_ray(pool.ray.replace("127.0.0.1", "localhost")):
+        assert joined.models.remote().result(timeout_s=30)
 
 
 def test_models_are_described_alike_by_handle_and_http(pool: Any, joined: Any, toy: LocalScorer) -> None:
