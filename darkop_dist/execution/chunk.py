@@ -31,7 +31,6 @@ from darkop_dist.events.phases import READ, SCORE, Phases, phase, recorded
 from darkop_dist.events.read import has_column, open_events
 from darkop_dist.events.remote import DEFAULT, is_remote
 from darkop_dist.events.weights import generator_weights
-from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.deadline import deadline
 from darkop_dist.execution.faults import Fault, Kind, classify, reason
 from darkop_dist.execution.foreign import ForeignProcessor
@@ -41,6 +40,7 @@ from darkop_dist.execution.store import ChunkStore, entry_header
 from darkop_dist.execution.who import worker_name
 from darkop_dist.histograms.output import Output
 from darkop_dist.histograms.packed import pack
+from darkop_dist.scoring.allocator import keep_memory
 from darkop_dist.scoring.origins import recorded_origins
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from darkop_dist.config import Execution as Settings
 from darkop_dist.errors import DarkopError, RunError
-from darkop_dist.execution.allocator import keep_memory
 from darkop_dist.execution.backend import Answer, Backend, Call
 from darkop_dist.execution.deadline import deadline
 from darkop_dist.execution.execute import Watch, open_backend
@@ -26,6 +25,7 @@ from darkop_dist.execution.store import ChunkStore
 from darkop_dist.generation.packing import PackedPart, makers_digest, pack_part, part_key, unpack_part
 from darkop_dist.generation.plan import PartPlan, complete_plans
 from darkop_dist.generation.sample import PartMaker
+from darkop_dist.scoring.allocator import keep_memory
 
 if TYPE_CHECKING:
     from darkop_dist.generation.part import Part

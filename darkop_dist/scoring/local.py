@@ -12,6 +12,7 @@ from darkop_dist.errors import RunError
 from darkop_dist.operators.card import Card
 from darkop_dist.operators.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, parse_card, verify
 from darkop_dist.operators.evaluation import scoring_function
+from darkop_dist.scoring.allocator import keep_memory
 from darkop_dist.scoring.check import check_batch
 from darkop_dist.scoring.contract import Batch, InputSpec, ScoreAxis
 from darkop_dist.scoring.origins import note_origin
@@ -89,6 +90,7 @@ class LocalScorer:
         events = check_batch(batch, self._inputs)
         if events == 0:
             return np.empty(0, dtype=np.float32)
+        keep_memory()
         with np.errstate(over="ignore", invalid="ignore"):  # becomes the RunError below
             scores = self._score(batch)
         bad = np.flatnonzero(~np.isfinite(scores))

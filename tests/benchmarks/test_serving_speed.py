@@ -3,7 +3,8 @@
     pytest tests/benchmarks/test_serving_speed.py --benchmark-only -s
 
 Starts ``darkop serve`` with two models: the Fourier neural operator on fields and a mixture on 57 columns. Ratios are
-medians of the calls in the process over medians of the calls to the pool.
+medians of the calls in the process over medians of the calls to the pool; in the process, a batch is scored in the same
+slices as the client sends.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 
 from darkop_dist.operators.card import ModelInput
 from darkop_dist.operators.checkpoint import save_checkpoint
 from darkop_dist.operators.training import Provenance, fit_density
-from darkop_dist.scoring.contract import Scorer
+from darkop_dist.scoring.contract import Batch, Scorer
+from darkop_dist.scoring.remote.scorer import RemoteScorer, pieces_of
 from darkop_dist.scoring.resolve import resolve
 
 FNO, MIXTURE = "cylinder-fno-v1", "mixture-57"
@@ -90,18 +93,20 @@ def density_checkpoint(folder: Path) -> Path:
 )
 def test_ratio(benchmark: Any, pool: dict[str, Any], mixture: Path, model: str, events: int) -> None:
     checkpoint = FNO if model == FNO else mixture
-    local = resolve(checkpoint)
-    ways: dict[str, Scorer] = {"local": local, "http": resolve(checkpoint, pool["http"])}
-    ways["ray"] = resolve(checkpoint, f"ray://{pool['ray']}")
+    local, remote = resolve(checkpoint), resolve(checkpoint, pool["http"])
+    assert isinstance(remote, RemoteScorer)
+    ways: dict[str, Callable[[Batch], Any]] = {"local": lambda given: in_slices(local, remote, given)}
+    ways["http"] = remote.score
+    ways["ray"] = resolve(checkpoint, f"ray://{pool['ray']}").score
     spec = local.inputs[0]
     batch = {spec.name: np.random.default_rng(1).exponential(size=(events, *spec.shape)).astype(np.float32)}
     expected = local.score(batch)
     taken: dict[str, list[float]] = {way: [] for way in ways}
 
     def in_turn() -> None:
-        for way, scorer in ways.items():
+        for way, score in ways.items():
             began = time.perf_counter()
-            scores = scorer.score(batch)
+            scores = score(batch)
             taken[way].append(time.perf_counter() - began)
             np.testing.assert_array_equal(scores, expected)
 
@@ -117,6 +122,11 @@ def test_ratio(benchmark: Any, pool: dict[str, Any], mixture: Path, model: str, 
             f"{model:16} {events:7} {way:5} {1e3 * medians[way]:8.1f} ms, in process {1e3 * medians['local']:8.1f} ms"
         )
         sys.stdout.write(f"\n{line}: {ratio:.2f}{told}")
+
+
+def in_slices(local: Scorer, remote: RemoteScorer, batch: Batch) -> npt.NDArray[np.float32]:
+    """Scores in the process, of the pieces that the client would send."""
+    return np.concatenate([local.score(part) for part, _ in pieces_of(batch, remote.description)])
 
 
 def test_start_and_memory(benchmark: Any, pool: dict[str, Any]) -> None:

@@ -126,7 +126,7 @@ class RemoteScorer:
         """Begin to score a batch; its arrays may not be changed until the result is there."""
         check_batch(batch, self._inputs)
         channel = self._channel()
-        pieces = [Piece(part, events) for part, events in _pieces(batch, self._description)]
+        pieces = [Piece(part, events) for part, events in pieces_of(batch, self._description)]
         for piece in pieces:
             channel.put(piece)
         return Pending([piece.scores for piece in pieces], channel.address)
@@ -141,7 +141,7 @@ class RemoteScorer:
         return channel_of((serving.model_dump_json(), one.name, one.fingerprint), make)
 
 
-def _pieces(batch: Batch, one: ModelDescription) -> Iterator[tuple[Batch, int]]:
+def pieces_of(batch: Batch, one: ModelDescription) -> Iterator[tuple[Batch, int]]:
     """A batch in equal pieces of about the server's best size, none above its limits."""
     events = len(next(iter(batch.values())))
     if not events:

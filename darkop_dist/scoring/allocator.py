@@ -4,7 +4,8 @@ Dask's nanny starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``. glibc takes a
 thresholds: every array above 128 KiB is then mapped from the system and unmapped again. A chunk of 250 k events paid
 3500 unmappings and a million page faults instead of fifty thousand for that, and 2.4 times the processor time. The
 variable also stays in the environment of the process that started the workers, for all its later children. So the
-thresholds are set at run time, in whatever process a chunk is read.
+thresholds are set at run time, in whatever process a chunk is read or a model scores. A model pays too: the Fourier
+neural operator takes 1.6 times as long on 256 events with glibc's own thresholds, 3 times with Dask's variable.
 
 See mallopt(3) and https://distributed.dask.org/en/stable/worker-memory.html#automatically-trim-memory.
 """

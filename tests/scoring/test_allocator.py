@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from darkop_dist.execution.allocator import keep_memory
+from darkop_dist.scoring.allocator import keep_memory
 if sys.argv[1] == "kept":
     assert keep_memory()
 def work():
