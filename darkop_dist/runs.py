@@ -20,6 +20,7 @@ provenance.json      versions, hashes, seeds, seconds per stage
 timeline.json        when the pass over the events began and ended, and what was merged when
 dask-report.html     Dask's own performance report, if the run used Dask
 checkpoint/          the operator, if the run trained or chose one
+served.json          the model that a server held, if one scored
 choice.json          the models that were tried, if the run chose one
 training.json        what that training depended on and what it lost
 chunks/              the results of the chunks, from which the run can be resumed
@@ -90,6 +91,7 @@ class RunDirectory:
     timeline = property(lambda self: self.path / "timeline.json")
     performance = property(lambda self: self.path / "dask-report.html")
     checkpoint = property(lambda self: self.path / "checkpoint")
+    served = property(lambda self: self.path / "served.json")
     choice = property(lambda self: self.path / "choice.json")
     training = property(lambda self: self.path / "training.json")
     chunks = property(lambda self: self.path / "chunks")
@@ -229,7 +231,7 @@ def has_results(run: RunDirectory) -> bool:
 
 def _lasting(run: RunDirectory) -> tuple[Path, ...]:
     """What a resume goes on with; all else is made again."""
-    return run.chunks, run.checkpoint, run.training
+    return run.chunks, run.checkpoint, run.training, run.served
 
 
 def _replaced(target: Path) -> Path:

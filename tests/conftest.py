@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,19 @@ def write_pileup(correction_files: Any) -> Callable[..., Path]:
     """Writes pile-up weights in the layout of ``puWeights.json``."""
     write: Callable[..., Path] = correction_files.pileup_file
     return write
+
+
+@pytest.fixture(scope="session")
+def score_servers() -> ModuleType:
+    """The module ``servers/score_server.py``: a real HTTP server of scores with faults on command."""
+    path = Path(__file__).resolve().parent / "servers" / "score_server.py"
+    spec = importlib.util.spec_from_file_location("score_server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["score_server"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

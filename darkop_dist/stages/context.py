@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from darkop_dist.config import MEASURED, DatasetRecord, Document, luminosity_ifb
-from darkop_dist.errors import InputFileError
+from darkop_dist.errors import InputFileError, UnknownNameError
 from darkop_dist.execution import Ledger, load_ledger
 from darkop_dist.histograms import HistogramSet, load_histograms
 from darkop_dist.operators import Card, find_checkpoint, load_checkpoint
@@ -74,7 +74,7 @@ class RunContext:
 
     @property
     def operator_card(self) -> Card | None:
-        """The card of the operator that scored the events; None without one.
+        """The card of the operator that scored the events; None without one, and where only a server has it.
 
         Raises:
             InputFileError: the checkpoint is not there any more.
@@ -83,7 +83,12 @@ class RunContext:
         if operator is None:
             return None
         place = self.run.checkpoint if operator.checkpoint is None else operator.checkpoint
-        return load_checkpoint(find_checkpoint(place)).card
+        try:
+            return load_checkpoint(find_checkpoint(place)).card
+        except UnknownNameError:
+            if self.run.served.exists():
+                return None
+            raise
 
     def require_closed(self, accepted: Iterable[str] = ()) -> None:
         """Refuse to go on with events missing, in the pass over the events or in the training before it.

@@ -35,6 +35,7 @@ from darkop_dist.stages.provenance import Stopwatch, write_provenance
 from darkop_dist.stages.report import write_report
 from darkop_dist.stages.run_events import run_events
 from darkop_dist.stages.search import Search, prepare_search
+from darkop_dist.stages.served import keep_served
 from darkop_dist.stages.sources import keep_sources
 from darkop_dist.stages.train import train_operator
 from darkop_dist.stages.training_record import is_trained, note_training, plan_training, require_whole_training
@@ -140,6 +141,8 @@ def run_search(request: Request, monitor: Monitor | None = None) -> RunDirectory
             earlier = [pending.earlier] if pending.earlier else []
             taught = RunDirectory(request.taught) if request.taught else None
             scorer = _taught(search, run, taught) if taught else operator_of(search, run, watch, earlier)
+            if search.document.operator is not None and scorer is not None:
+                keep_served(run, search.document.operator, scorer)
         with stopwatch.stage("events"):
             watch.say("reading, selecting, scoring and filling")
             whom = Watch(watch.say, watch.processed, watch.dashboard)

@@ -25,6 +25,7 @@ from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.drift import load_drift
 from darkop_dist.stages.fit_model import fit_samples, observable_label
 from darkop_dist.stages.limit_plots import impacts_of, pulls_of, stacked
+from darkop_dist.stages.served import read_served
 from darkop_dist.stages.shown_calibration import anomaly_sentences, shown_calibrations
 from darkop_dist.stages.warnings import page_warnings
 
@@ -90,12 +91,16 @@ def _facts(context: RunContext) -> dict[str, str]:
             else f"checkpoint {str(document.operator.checkpoint).rsplit('/', 1)[-1]}"
         )
         facts["AUC of the operator, from its card"] = _areas(context)
+        if (served := read_served(context.run)) is not None:
+            facts["operator served at"] = f"{served['at']}, fingerprint {served['fingerprint'][:16]}"
     return facts
 
 
 def _areas(context: RunContext) -> str:
     card = context.operator_card
-    areas = card.auc if card else {}
+    if card is None:
+        return "unknown: only the server has the card"
+    areas = card.auc
     found = [f"{auc.value:.3f} ± {auc.uncertainty:.3f} against {signal}" for signal, auc in areas.items()]
     return "; ".join(found) or "none was measured"
 

@@ -67,7 +67,7 @@ class ScoreServer:
         return f"http://127.0.0.1:{self.port}"
 
     def description(self) -> ModelDescription:
-        return ModelDescription.of(
+        told = ModelDescription.of(
             self.name,
             self.scorer,
             best_events=self.best_events,
@@ -75,6 +75,7 @@ class ScoreServer:
             most_bytes=self.most_bytes,
             version="test",
         )
+        return told.model_copy(update={"fingerprint": self.fingerprint}) if self.fingerprint else told
 
 
 class _Handler(BaseHTTPRequestHandler):

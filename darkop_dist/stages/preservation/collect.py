@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from darkop_dist.config import parse_processor
-from darkop_dist.errors import InputFileError
+from darkop_dist.errors import InputFileError, UnknownNameError
 from darkop_dist.execution import Ledger, LedgerEntry, load_ledger
 from darkop_dist.operators import find_checkpoint
 from darkop_dist.operators.checkpoint import packaged_names
@@ -18,6 +18,7 @@ from darkop_dist.stages.context import RunContext
 from darkop_dist.stages.preservation.clean import Cleaner, machine_paths
 from darkop_dist.stages.preservation.document import packaged_document, replaced, written_document
 from darkop_dist.stages.preservation.inputs import LOCAL, RunInputs, packaged_record
+from darkop_dist.stages.served import read_served
 from darkop_dist.stages.sources import FILE, Sources
 
 RESULTS = (
@@ -57,11 +58,27 @@ def source_files(run: RunDirectory) -> Content:
 
 
 def operator_files(context: RunContext) -> Content:
-    """The checkpoint that scored the events, with what is known of its training; nothing for one of darkop-dist's."""
+    """The checkpoint that scored the events, with what is known of its training; nothing for one of darkop-dist's.
+
+    Raises:
+        InputFileError: only a server had it.
+    """
     operator, run = context.document.operator, context.run
     if operator is None or operator.checkpoint in packaged_names():
         return {}
-    place = run.checkpoint if operator.checkpoint is None else find_checkpoint(operator.checkpoint)
+    try:
+        place = run.checkpoint if operator.checkpoint is None else find_checkpoint(operator.checkpoint)
+    except UnknownNameError as error:
+        served = read_served(run)
+        if served is None:
+            raise
+        problem = f"was on the server at {served['at']} only, and a package holds its model"
+        raise InputFileError(
+            f"model {operator.checkpoint} of {run.path}",
+            problem,
+            f"Name the directory of the checkpoint {served['fingerprint']} in operator.checkpoint and run again with "
+            "--resume, which takes up all scores",
+        ) from error
     files: Content = {f"operator/checkpoint/{path.name}": path for path in sorted(place.iterdir()) if path.is_file()}
     return files | {f"operator/{path.name}": path for path in (run.training, run.choice) if path.exists()}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,18 +16,6 @@ from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.scoring.remote.scorer import RemoteScorer
 
 Make = Callable[..., RemoteScorer]
-
-
-@pytest.fixture(scope="session")
-def score_servers() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "servers" / "score_server.py"
-    spec = importlib.util.spec_from_file_location("score_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score_server"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
