@@ -110,6 +110,11 @@ class AutoScorer:
         return AutoScorer, (self._remote, self._local)
 
     @property
+    def remote(self) -> RemoteScorer:
+        """The server's model."""
+        return self._remote
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights, architecture, inputs and score edges."""
         return self._local.fingerprint

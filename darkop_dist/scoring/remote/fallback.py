@@ -50,6 +50,11 @@ class FallbackScorer:
         return FallbackScorer, (self._remote, self._local)
 
     @property
+    def remote(self) -> RemoteScorer:
+        """The server's model."""
+        return self._remote
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights, architecture, inputs and score edges."""
         return self._remote.fingerprint

@@ -106,6 +106,11 @@ class RemoteScorer:
         """What the server says of the model."""
         return self._description
 
+    def on_trial(self, deadline_s: float) -> RemoteScorer:
+        """The same, but not patient: to see whether the server can be reached from a process."""
+        update = {"deadline_s": deadline_s, "tries": 2, "fallback": "none"}
+        return RemoteScorer(self._serving.model_copy(update=update), self._description)
+
     def score(self, batch: Batch) -> Scores:
         """Score a batch: in pieces of the server's best size, several of them under way at once.
 

@@ -141,7 +141,9 @@ def _check_events(
         say(f"asking the workers ({execution.where})")
         firsts = {trial.dataset.record.name: trial.task.chunk.path for trial in trials}
         real = {name: path for name, path in firsts.items() if name not in samples}
-        asked = ask_workers(execution, processor, real, output, say=say, client=client, access=search.document.access)
+        asked = ask_workers(
+            execution, processor, real, output, say=say, client=client, access=search.document.access, scorer=scorer
+        )
     needs = _needs(search, trials, processor, say, findings)
     findings += asked.findings
     if needs is not None:

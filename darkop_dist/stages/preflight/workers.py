@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from darkop_dist.config import Execution, kind_of
 from darkop_dist.config.access import Access
 from darkop_dist.config.datasets import is_root_file
@@ -18,10 +20,13 @@ from darkop_dist.errors import DarkopError
 from darkop_dist.events.remote import DEFAULT
 from darkop_dist.execution.backend import by_value, unpacked
 from darkop_dist.execution.sites import check_environment, open_client
+from darkop_dist.scoring.contract import Scorer
+from darkop_dist.scoring.waiting import is_elsewhere
 from darkop_dist.stages.preflight.finding import Finding, failure, in_bytes
 from darkop_dist.stages.search import Say
 
 WORKERS_ASKED = 2
+SCORES_S = 10.0
 WAIT = "5 min"
 BATCH = ("slurm", "htcondor", "lsf", "gateway", "kubernetes")
 
@@ -32,6 +37,7 @@ class View:
 
     Attributes:
         processor: why the processor cannot be imported there; empty if it can.
+        silent: why the server of scores cannot be used there; empty if it can, or if there is none.
         unreadable: why a file cannot be opened there, by path.
         sees_output: the directory of the results is the one of this machine.
         scratch: the worker's local directory.
@@ -41,6 +47,7 @@ class View:
     """
 
     processor: str
+    silent: str
     unreadable: Mapping[str, str]
     sees_output: bool
     scratch: str
@@ -71,6 +78,7 @@ def ask_workers(
     say: Say,
     client: Any = None,
     access: Access = DEFAULT,
+    scorer: Scorer | None = None,
 ) -> Asked:
     """Open the site, ask its workers what they see, and close it.
 
@@ -82,18 +90,29 @@ def ask_workers(
         say: is told what is waited for.
         client: a Dask client to use instead; it is not closed.
         access: how remote files are reached.
+        scorer: scores the events; one that a server has is tried there.
     """
     update: dict[str, Any] = {"workers": min(execution.workers, WORKERS_ASKED)}
     if kind_of(execution.where) in BATCH and execution.cluster.wait is None:
         update["cluster"] = execution.cluster.model_copy(update={"wait": WAIT})
     try:
         with open_client(execution.model_copy(update=update), say=say, client=client) as site:
-            return _ask(site.client, execution.where, processor, files, output, access)
+            return _ask(site.client, execution.where, processor, files, output, access, scorer)
     except DarkopError as error:
         return Asked((failure("workers", execution.where, error),))
 
 
-def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], output: Path, access: Access) -> Asked:
+def _ask(
+    client: Any,
+    where: str,
+    processor: Any,
+    files: Mapping[str, str],
+    output: Path,
+    access: Access,
+    scorer: Scorer | None,
+) -> Asked:
+    remote: Any = getattr(scorer, "remote", scorer) if is_elsewhere(scorer) else None
+    trial: Any = None if remote is None else remote.on_trial(SCORES_S)
     different = [str(difference) for difference in check_environment(client)]
     place = output.absolute().parent
     while not place.is_dir():
@@ -103,18 +122,23 @@ def _ask(client: Any, where: str, processor: Any, files: Mapping[str, str], outp
         token.write_text(token.name)
     try:
         local = [path for path in files.values() if "://" not in path]
-        views: dict[str, View] = client.run(look_around, by_value(processor), tuple(files.values()), token, access)
+        views: dict[str, View] = client.run(
+            look_around, by_value(processor), tuple(files.values()), token, access, trial
+        )
     finally:
         token.unlink(missing_ok=True)
     names = {address: str(worker["name"]) for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
     named = {f"{names.get(address, '?')} ({address})": view for address, view in views.items()}
     findings = [_versions(where, len(views), different), *_imports(named), *_files(named, files, bool(local))]
+    findings += [] if remote is None else [_scores(named, remote.address, may_fall_back=remote is not scorer)]
     findings += [_output(named, place), *_scratch(named)]
     limits = [view.limit_bytes for view in views.values() if view.limit_bytes]
     return Asked(tuple(findings), min(limits) if limits else None)
 
 
-def look_around(payload: bytes, files: Sequence[str], token: Path, access: Access, *, dask_worker: Any) -> View:
+def look_around(
+    payload: bytes, files: Sequence[str], token: Path, access: Access, trial: Any = None, *, dask_worker: Any
+) -> View:
     """Runs on a worker: tries what a run will do there.
 
     Args:
@@ -122,12 +146,14 @@ def look_around(payload: bytes, files: Sequence[str], token: Path, access: Acces
         files: to be opened.
         token: a file in the directory of the results that holds its own name.
         access: how remote files are reached.
+        trial: a scorer that asks a server and is not patient; None where no server is asked.
         dask_worker: given by Dask.
     """
     scratch = str(dask_worker.local_directory)
     problem = _write_problem(Path(scratch))
     return View(
         processor=_import_problem(payload),
+        silent="" if trial is None else _score_problem(trial),
         unreadable={path: problem for path in files if (problem := _open_problem(path, access))},
         sees_output=_reads(token),
         scratch=scratch,
@@ -142,6 +168,14 @@ def _import_problem(payload: bytes) -> str:
         unpacked(payload)
     except Exception as error:  # noqa: BLE001  # whatever the import of a user's module raises
         return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _score_problem(trial: Any) -> str:
+    try:
+        trial.score({spec.name: np.zeros((1, *spec.shape), dtype=np.dtype(spec.dtype)) for spec in trial.inputs})
+    except DarkopError as error:
+        return str(error)
     return ""
 
 
@@ -191,6 +225,19 @@ def _imports(views: Mapping[str, View]) -> Iterator[Finding]:
         yield Finding("workers", "processor", "failed", message, "Install what it imports on the workers.")
     else:
         yield Finding("workers", "processor", "ok", "the workers can import it")
+
+
+def _scores(views: Mapping[str, View], address: str, *, may_fall_back: bool) -> Finding:
+    bad = {name: view.silent for name, view in views.items() if view.silent}
+    if not bad:
+        return Finding("workers", "scores", "ok", f"they get scores from {address}")
+    name, problem = next(iter(bad.items()))
+    message = f"worker {name}{_more(bad)} gets no scores: {problem}"
+    if may_fall_back:
+        return Finding("workers", "scores", "warning", message, "The model would run in these workers themselves.")
+    return Finding(
+        "workers", "scores", "failed", message, "Give the server an address that the workers reach, and them its token."
+    )
 
 
 def _files(views: Mapping[str, View], files: Mapping[str, str], local: bool) -> Iterator[Finding]:  # noqa: FBT001

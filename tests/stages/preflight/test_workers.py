@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 
 from darkop_dist.execution import keys
+from darkop_dist.scoring.local import LocalScorer
+from darkop_dist.stages.pipeline import Request, run_search
 from darkop_dist.stages.preflight import Finding, check_all
 
 Write = Callable[..., Path]
@@ -48,6 +51,33 @@ def test_workers_like_this_process(client: Client, write_search: Write, tmp_path
     memory = next(finding for finding in findings if finding.check == "memory")
     assert memory.numbers["limit_bytes"] == 3_000_000_000
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".darkop")] == []
+
+
+@pytest.fixture
+def operator(write_search: Write, tmp_path: Path) -> dict[str, Any]:
+    """A checkpoint for the columns of the small search."""
+    run = run_search(Request(write_search(tmp_path / "trained"), tmp_path / "run", page=False))
+    return {"checkpoint": str(run.checkpoint)}
+
+
+def test_a_server_of_scores(
+    client: Client, write_search: Write, tmp_path: Path, operator: dict[str, Any], score_servers: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with score_servers.score_server(LocalScorer.from_checkpoint(operator["checkpoint"])) as server:
+
+        def check(**serve: Any) -> Finding:
+            changes = {"operator": {**operator, "serve": {"at": server.url, **serve}}, "output": str(tmp_path / "out")}
+            return on_workers(check_all(write_search(tmp_path, **changes), client=client))["scores"]
+
+        assert check().message == f"they get scores from {server.url}"
+        # the token is here and not there; the server itself asks for none
+        monkeypatch.setenv("ONLY_HERE", "t" * 32)
+        secret = {"token_env": "ONLY_HERE"}
+        found = check(**secret)
+        assert found.status == "failed"
+        assert "gets no scores: operator.serve.token_env: the environment variable ONLY_HERE is empty" in found.message
+        assert check(**secret, fallback="local").status == "warning"
 
 
 def test_files_and_output_that_only_this_process_sees(
