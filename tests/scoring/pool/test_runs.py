@@ -7,15 +7,18 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import urllib3
 from ruamel.yaml import YAML
 
 from darkop_dist.execution.ledger import load_ledger
+from darkop_dist.scoring.remote.fallback import FALLBACK
 from darkop_dist.stages.pipeline import Request, run_search
 
 Run = Callable[..., Any]
@@ -148,3 +151,108 @@ def test_the_mono_jet_selection_on_real_files_and_made_up_ones(
 
 def document_in(folder: Path) -> Path:
     return next(path for path in folder.iterdir() if path.suffix in (".yml", ".yaml") and "search" in path.name)
+
+
+PARTS = 8
+PATIENT = {"deadline_s": 120.0, "tries": 60}
+
+
+@pytest.fixture
+def harmed(zprime: Path, start_pool: Run, tmp_path: Path) -> Iterator[Any]:
+    """Two replicas that take few events at a time, so that a run is long enough for what happens to them."""
+    limits = ("--replicas", "2", "--cpus", "0.5", "--max-events", "50")
+    with start_pool(f"trained={checkpoint_of(zprime / 'local')}", *limits, folder=tmp_path) as pool:
+        yield pool
+
+
+@pytest.fixture
+def in_parts(zprime: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes documents of the search with the background in several files, and so in several chunks."""
+    body: Any = YAML(typ="safe").load(document_in(zprime))
+    (background,) = (one for one in body["datasets"] if one["name"] == "background")
+    head, *lines = (zprime / "background.csv").read_text().splitlines()
+    background["files"] = [str(tmp_path / f"background-{part}.csv") for part in range(PARTS)]
+    for part, name in enumerate(background["files"]):
+        Path(name).write_text("\n".join([head, *lines[part::PARTS]]) + "\n")
+    for dataset in body["datasets"]:
+        dataset["files"] = [str(zprime / name) for name in dataset["files"]]
+
+    def write(name: str, serve: Any) -> Path:
+        operator = {"checkpoint": str(checkpoint_of(zprime / "local")), "serve": serve}
+        path = tmp_path / name
+        path.write_text(json.dumps({**body, "operator": operator, "execution": {"workers": 1}}))
+        return path
+
+    return write
+
+
+def begin(document: Path, output: Path, served: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_ADDRESS": served.ray}
+    command = [sys.executable, "-c", RUN, "run", str(document), "--output", str(output)]
+    with output.with_suffix(".err").open("w") as told:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, env=environment)
+
+
+def ended(process: subprocess.Popen[str], output: Path) -> tuple[int, str]:
+    return process.wait(300), " ".join(output.with_suffix(".err").read_text().split())
+
+
+def requests_of(pool: Any) -> float:
+    """Answered by one of the replicas, whichever tells."""
+    lines = urllib3.request("GET", f"{pool.http}/metrics", timeout=10).data.decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("darkop_requests_total"))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_histograms_when_replicas_and_the_proxy_are_killed(
+    harmed: Any, in_parts: Callable[..., Path], tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone"
+    run_search(Request(in_parts("alone.json", "local"), alone, page=False))
+    ways = {"http": harmed.http, "ray": "ray"}
+    runs = {
+        way: begin(in_parts(f"{way}.json", {"at": at, **PATIENT}), tmp_path / way, harmed) for way, at in ways.items()
+    }
+    until(lambda: requests_of(harmed) > 60)
+    for kind in ("ServeReplica:darkop", "ProxyActor"):
+        harmed.processes(kind)[0].kill()
+        assert all(one.poll() is None for one in runs.values()), "the fault came too late"
+    for way, process in runs.items():
+        status, told = ended(process, tmp_path / way)
+        assert status == 0, told
+        assert found(tmp_path / way) == found(alone)
+        assert set(load_ledger(tmp_path / way / "ledger.json").scored_by) == {ways[way]}
+
+
+def test_histograms_when_the_whole_pool_is_killed(harmed: Any, in_parts: Callable[..., Path], tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    run_search(Request(in_parts("alone.json", "local"), alone, page=False))
+    hasty = {"at": harmed.http, "deadline_s": 15.0, "tries": 3}
+    bridged = begin(in_parts("bridged.json", {**hasty, "fallback": "local"}), tmp_path / "bridged", harmed)
+    strict = begin(in_parts("strict.json", hasty), tmp_path / "strict", harmed)
+    until(lambda: requests_of(harmed) > 60)
+    for kind in ("gcs_server", "raylet/raylet", "ServeReplica", "ProxyActor", "ServeController"):
+        for process in harmed.processes(kind):
+            process.kill()
+    assert bridged.poll() is None
+    assert strict.poll() is None
+    status, told = ended(strict, tmp_path / "strict")
+    assert status != 0
+    assert "no scores: http://127.0.0.1" in told
+    assert "fallback: local" in told
+    status, told = ended(bridged, tmp_path / "bridged")
+    assert status == 0, told
+    assert found(tmp_path / "bridged") == found(alone)
+    ways = load_ledger(tmp_path / "bridged" / "ledger.json").scored_by
+    assert set(ways) == {harmed.http, FALLBACK}
+    assert sum(ways.values()) == sum(load_ledger(alone / "ledger.json").scored_by.values())
+    resumed = in_parts("strict.json", "local")  # what was lost is scored here, what was kept is taken up
+    done = darkop("run", str(resumed), "--output", str(tmp_path / "strict"), "--resume", served=harmed)
+    assert done.returncode == 0, done.stderr
+    assert found(tmp_path / "strict") == found(alone)
