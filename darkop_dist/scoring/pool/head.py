@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
@@ -136,6 +137,7 @@ def join_ray(address: str) -> None:
 
             authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         try:
+            atexit.register(silence_handles)  # before Ray's own end, which was registered when ray was imported
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="serve")
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(
@@ -185,11 +187,16 @@ def leave_ray(limit_s: float = 10.0) -> bool:
 
     if not ray.is_initialized():
         return True
-    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # its handles go on telling a pool that is out of reach
+    silence_handles()
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(limit_s)
     return not leaving.is_alive()
+
+
+def silence_handles() -> None:
+    """Before a process leaves a cluster: handles of Serve go on telling a pool that is out of reach, and complain."""
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
 
 
 def check_reachable(address: str, timeout_s: float = 5.0) -> None:

@@ -36,6 +36,19 @@ Path(folder).mkdir()
 run_events(prepare_search(Path(document)), RunDirectory(Path(folder)), resolve("cylinder-fno-v1", serve))
 """
 
+SCORE = """
+import hashlib, sys
+import numpy as np
+from darkop_dist.scoring.resolve import resolve
+checkpoint, *ways = sys.argv[1:]
+for way in ways:
+    scorer = resolve(checkpoint, way)
+    rng = np.random.default_rng(8)
+    batch = {one.name: rng.exponential(300.0, (100_000, *one.shape)).astype(one.dtype) for one in scorer.inputs}
+    scores = scorer.score(batch)
+    print(scores.shape, len(np.unique(scores)) > 50_000, hashlib.sha256(scores.tobytes()).hexdigest())
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -104,6 +117,19 @@ def test_the_zprime_search(zprime: Path, served: Any, way: str) -> None:
     ways = load_ledger(zprime / way / "ledger.json").scored_by
     assert set(ways) == {served.http if way == "http" else "ray"}
     assert ways == {next(iter(ways)): sum(load_ledger(zprime / "by-checkpoint" / "ledger.json").scored_by.values())}
+
+
+def test_a_hundred_thousand_events(zprime: Path, served: Any) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ways = ("local", served.http, f"ray://{served.ray}")
+    command = [sys.executable, "-c", SCORE, str(checkpoint_of(zprime / "local")), *ways]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    local, http, ray = done.stdout.splitlines()
+    assert local.startswith("(100000,) True ")
+    assert http == local
+    assert ray == local
+    assert "Traceback" not in done.stderr, "Ray leaves without complaints"
 
 
 def test_a_model_that_the_run_trains_is_served_before_it_goes_on(zprime: Path, served: Any) -> None:
