@@ -541,21 +541,21 @@ class MonoJet(processor.ProcessorABC):  # type: ignore[misc]
         if scorer is None:
             return
         label = str(events.metadata["file_label"])
-        every, corrected = event_numbers(events), read.replaced_in(events)
-        shown = ("recoil", "jet_pt", "jet_eta", "min_dphi")
-        for region in REGIONS:
-            mask = found.mask(region)
-            if not mask.any():
-                continue
-            chosen = found.inner.events[mask]
+        masks = {region: mask for region in REGIONS if (mask := found.mask(region)).any()}
+        if not masks:
+            return
+        every, shown = event_numbers(events), ("recoil", "jet_pt", "jet_eta", "min_dphi")
+        indices = [found.inner.events[mask] for mask in masks.values()]
+        scored = score_events(scorer, read.replaced_in(events)[np.concatenate(indices)])  # a server is asked once
+        parted = np.split(scored, np.cumsum([len(chosen) for chosen in indices[:-1]], dtype=np.int64))
+        for (region, mask), chosen, scores in zip(masks.items(), indices, parted, strict=True):
             numbers = {name: values[chosen] for name, values in every.items()}
             parts = self.settings.split.assign(builder.dataset, label, numbers["entry"])
             values = {name: found.inner.column(name)[mask] for name in shown}
-            scores = score_events(scorer, corrected[chosen])
             asked = self.settings.category
             categories = {asked: np.minimum(found.inner.column("jets")[mask], 4).astype(np.int64)} if asked else {}
-            scored = ScoredRegion(region, numbers, weights[chosen], parts, values, categories)
-            fill_scores(builder, label, scores, scored)
+            own = ScoredRegion(region, numbers, weights[chosen], parts, values, categories)
+            fill_scores(builder, label, scores, own)
 
     def _fractions(self, read: EventColumns, note: Note) -> tuple[Any, Any]:
         """Charged and neutral energy fractions of the jets, each of shape (jets,)."""
