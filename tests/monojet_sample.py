@@ -14,7 +14,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-COMPRESSIONS = {"lz4": uproot.LZ4(4), "zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4)}
+COMPRESSIONS = {"lz4": uproot.LZ4(4), "zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(5)}
 NEUTRINOS, ONE_MUON, TWO_MUONS = 0, 1, 2
 TAU_WORKING_POINTS = (1, 3, 7, 15, 31)
 
