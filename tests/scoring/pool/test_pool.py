@@ -18,6 +18,7 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
 from darkop_dist.errors import UserError
+from darkop_dist.scoring.capacity import Curve
 from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.scoring.pool.head import joined_ray
 from darkop_dist.scoring.wire import ModelDescription, Problem, decode_scores
@@ -218,3 +219,21 @@ def test_a_slow_replica_answers_once_it_can(pool: Any, toy: LocalScorer, make_ba
         time.sleep(1.0)
         assert not asked.done()
     np.testing.assert_array_equal(asked.result(timeout=30), toy.score(batch))
+
+
+@pytest.mark.parametrize("way", ["http", "ray"])
+def test_the_pool_is_measured(pool: Any, run_darkop: Callable[..., Any], tmp_path: Path, way: str) -> None:
+    address = pool.http if way == "http" else f"ray://{pool.ray}"
+    curve = tmp_path / "curve.json"
+    asked = ("--model", "toy", "--events", "50", "--clients", "1,2,4", "--seconds", "0.5", "--curve", str(curve))
+    done = run_darkop("serve", "--measure", address, *asked)
+    assert done.returncode == 0, done.stderr
+    assert f"toy at {address}, 50 events a request" in done.stdout
+    assert "Traceback" not in done.stderr
+    found = Curve.model_validate_json(curve.read_bytes())
+    assert (found.replicas, len(found.points)) == (1, 3)
+    for point in found.points:
+        assert (point.model_share is not None) is (way == "http")
+        assert 0 < point.inside_share < 1
+    planned = run_darkop("serve", "--plan", str(curve), "--workers", "10", "--worker-rate", "1")
+    assert planned.stdout.startswith("1 replica (1 core): 10 workers ask for 10 events/s"), planned.stderr
