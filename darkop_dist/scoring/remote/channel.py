@@ -128,6 +128,7 @@ class Channel:
             self._patience,
             draw,
             self._usual,
+            sum(piece.events for piece in joined),
         ).scores
 
 

@@ -41,26 +41,29 @@ class Usual:
     """How long the last answers took, and so how long one try may take before a replica that hangs is given up."""
 
     def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=64)
+        self._last: deque[tuple[float, int]] = deque(maxlen=64)
 
-    def note(self, taken_s: float) -> None:
-        """An answer came after so many seconds."""
-        self._last.append(taken_s)
+    def note(self, taken_s: float, events: int) -> None:
+        """An answer to so many events came after so many seconds."""
+        self._last.append((taken_s, events))
 
-    def longest_s(self, left_s: float, failed: int) -> float:
+    def longest_s(self, left_s: float, failed: int, events: int) -> float:
         """The longest that a try may take of which others may follow; twice as long after each that failed.
 
         Args:
             left_s: of the deadline; half of it, where no answer has come yet.
             failed: tries before this one.
+            events: in the request; more events than before may take longer in proportion.
         """
-        taken = tuple(self._last)
+        taken = [taken_s * max(1.0, events / known) for taken_s, known in tuple(self._last)]
         if not taken:
             return left_s / 2
         return float(min(left_s, max(LEAST_USUAL_S, USUAL * max(taken)) * 2**failed))
 
 
-def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.Random, usual: Usual) -> Result:
+def insist(
+    attempt: Callable[[float], Result], patience: Patience, draw: random.Random, usual: Usual, events: int
+) -> Result:
     """Try until an answer comes, with pauses that grow; scores are a pure function, so a second request is safe.
 
     A server that names a time to wait is left alone for that long. What it refuses is not tried again. A try that takes
@@ -71,6 +74,7 @@ def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.
         patience: limits.
         draw: draws the pauses, so that many clients do not come back at once.
         usual: how long answers take; it learns from those that come.
+        events: in the request, one or more.
 
     Raises:
         OutageError: no try succeeded, or the server wants to be left alone beyond the deadline.
@@ -82,7 +86,7 @@ def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.
         began = time.monotonic()
         left_s = ends - began
         try:
-            found = attempt(left_s if failed + 1 >= patience.tries else usual.longest_s(left_s, failed))
+            found = attempt(left_s if failed + 1 >= patience.tries else usual.longest_s(left_s, failed, events))
         except BusyError as error:
             pause, why = error.retry_after_s * (1 + 0.1 * draw.random()), error
         except OutageError as error:
@@ -92,7 +96,7 @@ def insist(attempt: Callable[[float], Result], patience: Patience, draw: random.
             pause = min(FIRST_PAUSE_S * 2 ** (failed - 1), LONGEST_PAUSE_S) * (0.5 + draw.random())
             why = error  # type: ignore[assignment]
         else:
-            usual.note(time.monotonic() - began)
+            usual.note(time.monotonic() - began, events)
             return found
         if time.monotonic() + pause >= ends:
             raise OutageError(

@@ -155,14 +155,15 @@ def test_a_replica_that_hangs_is_given_up_for_another(
 
 def test_how_long_a_try_may_take() -> None:
     usual = patience.Usual()
-    assert usual.longest_s(60.0, 0) == 30.0
-    usual.note(0.01)
-    assert [usual.longest_s(60.0, failed) for failed in range(5)] == [5.0, 10.0, 20.0, 40.0, 60.0]
-    usual.note(1.0)
-    assert [usual.longest_s(60.0, failed) for failed in range(3)] == [20.0, 40.0, 60.0]
+    assert usual.longest_s(60.0, 0, 10) == 30.0
+    usual.note(0.01, 10)
+    assert [usual.longest_s(60.0, failed, 10) for failed in range(5)] == [5.0, 10.0, 20.0, 40.0, 60.0]
+    assert usual.longest_s(60.0, 0, 1000) == 20.0, "more events may take longer"
+    usual.note(1.0, 10)
+    assert [usual.longest_s(60.0, failed, 5) for failed in range(3)] == [20.0, 40.0, 60.0]
     for _ in range(64):
-        usual.note(0.01)
-    assert usual.longest_s(60.0, 0) == 5.0, "what was long ago does not count"
+        usual.note(0.01, 10)
+    assert usual.longest_s(60.0, 0, 10) == 5.0, "what was long ago does not count"
 
 
 def test_tries_are_counted(serve: Serve, scorer_of: Make, make_batch: MakeBatch) -> None:
