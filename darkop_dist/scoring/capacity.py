@@ -153,14 +153,15 @@ class Scaling:
         """Mean time to an answer while a replica gives so many events per second.
 
         Args:
-            events_per_s: below what `most` says.
+            events_per_s: not above what `most` says.
             events: in a request.
             up_to: clients to which the law was measured.
         """
         if events_per_s <= self.single:
             return events / self.single
-        peak, _ = self.most(up_to)
-        clients = float(brentq(lambda n: self.events_per_s(n) - events_per_s, 1.0, peak))
+        clients, most = self.most(up_to)
+        if events_per_s < most:
+            clients = float(brentq(lambda n: self.events_per_s(n) - events_per_s, 1.0, clients))
         return clients * events / events_per_s
 
 

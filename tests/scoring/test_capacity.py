@@ -56,6 +56,7 @@ def test_the_most_and_where_it_is() -> None:
 def test_the_time_to_an_answer_follows_from_little() -> None:
     law = Scaling(1000.0, 0.19, 0.01, 0.0)
     assert law.answer_s(500.0, 100, 64) == 0.1, "one client is enough for so little"
+    assert law.answer_s(law.most(64)[1] * (1 + 1e-12), 100, 64) == pytest.approx(9 * 100 / law.most(64)[1])
     rate = law.events_per_s(4.0)
     assert law.answer_s(rate, 100, 64) == pytest.approx(4 * 100 / rate)
 
