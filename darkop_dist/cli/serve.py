@@ -37,7 +37,9 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of gRPC (Open Inference Protocol); 0 for a free one, none by default.")
     ] = None,
-    replicas: Annotated[str, typer.Option(help="How many: 2, or 0..4 to follow the load.", metavar="N|N..M")] = "1",
+    replicas: Annotated[
+        str | None, typer.Option(help="How many: 2, or 0..4 to follow the load; 1 by default.", metavar="N|N..M")
+    ] = None,
     requests: Annotated[float, typer.Option(help="Requests at once that a replica should have.")] = 4.0,
     shrink_s: Annotated[float, typer.Option(help="Seconds after which a replica that is not needed ends.")] = 300.0,
     cpus: Annotated[float, typer.Option(help="Cores of a replica.")] = 1.0,
@@ -81,7 +83,7 @@ def serve(
         Path | None, typer.Option(help="Say how many replicas a number of workers needs.", metavar="CURVE")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Workers of the plan.")] = None,
-    worker_rate: Annotated[float | None, typer.Option(help="Events/s that one of them reads and selects.")] = None,
+    worker_rate: Annotated[float | None, typer.Option(help="Events/s for which one of them wants scores.")] = None,
     use: Annotated[float, typer.Option(help="Part of a replica's best that the plan uses.")] = 0.7,
     as_json: Annotated[bool, typer.Option("--json", help="Print the pool as JSON.")] = False,
 ) -> None:
@@ -102,7 +104,7 @@ def serve(
         reach = {"token_env": token_env, "ca": None if ca is None else str(ca)}
         serve_capacity.measure(
             measure, model=model, events=events, clients=clients, seconds=seconds, curve=curve, as_json=as_json,
-            access=reach,
+            replicas=replicas, access=reach,
         )  # fmt: skip
         return
     if plan:
@@ -127,7 +129,7 @@ def serve(
             most_bytes=most_bytes,
             most_models=most_models,
         ),
-        replicas=Replicas.parse(replicas).model_copy(update={"requests": requests, "shrink_s": shrink_s}),
+        replicas=Replicas.parse(replicas or "1").model_copy(update={"requests": requests, "shrink_s": shrink_s}),
         listen=Listen(host, port, tls_cert, tls_key, insecure_behind_tls_proxy),
         grpc_port=grpc_port,
         access=AccessSettings(token_file, token_env, rate, events_rate),

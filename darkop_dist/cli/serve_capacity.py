@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from darkop_dist.cli.console import ERR, OUT
-from darkop_dist.errors import InputFileError, UnknownNameError, UserError
+from darkop_dist.errors import InputFileError, MissingExtraError, UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from darkop_dist.scoring.capacity import Curve, Plan, Point
@@ -26,12 +28,10 @@ WRITE_ONE = "Write one: darkop serve --measure ADDRESS --curve FILE"
 
 def measure(
     address: str, *, model: str | None, events: int, clients: str, seconds: float, curve: Path | None, as_json: bool,
-    access: dict[str, Any],
+    replicas: str | None, access: dict[str, Any],
 ) -> None:  # fmt: skip
     """Measure the pool at an address, print a table, write the curve."""
     from darkop_dist.config.serving import Serving
-    from darkop_dist.report.load_curve import load_figure
-    from darkop_dist.report.style import save_figure
     from darkop_dist.scoring.remote.load import measure_curve
     from darkop_dist.scoring.remote.reach import transport_to
     from darkop_dist.scoring.remote.transport import BusyError, OutageError, RejectedError
@@ -41,6 +41,11 @@ def measure(
         raise UserError(f"--seconds: {seconds:g} must be above zero and at most {LONGEST_STEP_S:g}")
     if curve is not None and not curve.absolute().parent.is_dir():
         raise UserError(f"--curve: {curve.parent}: there is no such directory. Make it first")
+    if replicas is not None and not (replicas.isdecimal() and int(replicas)):
+        raise UserError(
+            f"--replicas: {replicas!r}: a pool is measured with a fixed number. Write it, as in --replicas 4"
+        )
+    draw = None if curve is None else _drawing()
     try:
         serving = Serving.model_validate({"at": address, "in_flight": min(64, numbers[-1]), **access})
     except ValidationError as error:
@@ -52,6 +57,8 @@ def measure(
     transport = transport_to(serving)
     try:
         served = {one.name: one for one in transport.models(REPLY_S)}
+        if not served:
+            raise UserError(f"--measure: the pool at {address} serves no model. Look at it: darkop serve --status")
         name = model or next(iter(served))
         if name not in served:
             raise UnknownNameError("served model", name, served, f"The pool has {', '.join(served)}")
@@ -60,16 +67,19 @@ def measure(
             def say(point: Point) -> None:
                 shown.update(f"measuring {name}: {point.clients} clients got {point.events_per_s:,.0f} events/s")
 
-            found = measure_curve(transport, served[name], events=events, clients=numbers, seconds=seconds, say=say)
+            known = int(replicas) if replicas else _running(serving.at)
+            found = measure_curve(
+                transport, served[name], events=events, clients=numbers, seconds=seconds, replicas=known, say=say
+            )
     except (OutageError, BusyError, RejectedError) as error:
         raise UserError(f"--measure: {error}. Is the pool running?") from error
     finally:
         transport.close()
-    if curve is not None:
+    if curve is not None and draw is not None:
         part = curve.with_name(f".{curve.name}.{os.getpid()}")
         part.write_text(found.model_dump_json(indent=1) + "\n")
         part.replace(curve)
-        save_figure(load_figure(found), curve.with_suffix(".png"))
+        draw(found, curve.with_suffix(".png"))
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=1) + "\n")
         return
@@ -84,11 +94,11 @@ def plan(
     """Print how many replicas a number of workers needs."""
     from darkop_dist.scoring.capacity import fit_scaling, plan_replicas
 
-    if workers is None or worker_rate is None or workers < 1 or worker_rate <= 0 or not 0 < use <= 1:
+    if workers is None or worker_rate is None or workers < 1 or not 0 < worker_rate < inf or not 0 < use < 1:
         raise UserError(
-            "--plan wants --workers, how many ask, and --worker-rate, the events per second that one of them reads and "
-            "selects without scores (the events/s that darkop run shows, over its workers), both above zero. --use is "
-            "above zero and at most one"
+            "--plan wants --workers, how many ask, and --worker-rate, the events per second for which one of them "
+            "wants scores: those that it selects, not those that it reads. Both are above zero, --use is above zero "
+            "and below one"
         )
     measured = read_curve(curve)
     found = plan_replicas(measured, workers=workers, worker_rate=worker_rate, use=use)
@@ -113,7 +123,7 @@ def plan_lines(
     size = f"{whole:g} {unit}" + "s" * (whole != 1)
     many = "replica" if plan.replicas == 1 else "replicas"
     asked = f"{workers} workers ask for {workers * worker_rate:,.0f} events/s"
-    own = f"a worker reads and selects its {curve.events} events in {_time(plan.chunk_s)}"
+    own = f"a worker selects the next {curve.events} in {_time(plan.chunk_s)}"
     lines = [
         f"{plan.replicas} {many} ({size}): {asked}, {100 * plan.used:.0f}% of what they can give",
         f"an answer takes {_time(plan.answer_s)} on the mean; {own}",
@@ -136,6 +146,29 @@ def plan_lines(
     if curve.same_machine:
         lines.append("pool and client shared a machine when this was measured: alone, a replica may give more")
     return lines
+
+
+def _drawing() -> Callable[[Curve, Path], object]:
+    """What draws a curve, looked for before anything is measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from darkop_dist.report.load_curve import load_figure
+        from darkop_dist.report.style import save_figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "report") from error
+    return lambda found, path: save_figure(load_figure(found), path)
+
+
+def _running(address: str) -> int | None:
+    """Replicas of the pool whose Ray this process has joined; None over HTTP, where they are counted."""
+    if not address.startswith("ray"):
+        return None
+    from darkop_dist.scoring.pool.status import look
+
+    return look().replicas.get("RUNNING") or None
 
 
 def show_curve(curve: Curve) -> None:

@@ -49,12 +49,13 @@ def _draw_rates(axes: Any, curve: Curve) -> None:
     except StatisticsError:
         law = None
     if law is not None:
-        drawn = np.geomspace(max(clients[0], curve.replicas), clients[-1], LAW_POINTS)
-        modelled = [law.events_per_s(number / curve.replicas) * curve.replicas for number in drawn]
+        many = curve.replicas or 1
+        drawn = np.geomspace(max(clients[0], many), clients[-1], LAW_POINTS)
+        modelled = [law.events_per_s(number / many) * many for number in drawn]
         axes.plot(drawn, np.array(modelled) / scale, color=COLOURS[1], label="Scalability law, fitted")
     axes.set_ylim(0, 1.35 * rates.max() / scale)
     axes.set_ylabel(unit)
-    replicas = "1 replica" if curve.replicas == 1 else f"{curve.replicas} replicas"
+    replicas = "1 replica" if curve.replicas == 1 else f"{curve.replicas or 'unknown number of'} replicas"
     axes.set_title(f"{curve.model}: {replicas}, {curve.events} events a request", fontsize="small", loc="left")
     axes.plot([], [], color="#5b6670", linestyle=":", label="95% of the most")
     axes.legend(loc="upper left", ncols=2)

@@ -69,7 +69,8 @@ class Curve(BaseModel):
         fingerprint: of the model.
         at: the pool's address.
         events: in each request.
-        replicas: that answered.
+        replicas: that answered; None where nobody could count them.
+        steady: none came or went meanwhile, as far as was seen.
         same_machine: the pool and whoever measured shared their cores.
         cores: of the machine that measured.
         points: by rising number of clients.
@@ -82,7 +83,8 @@ class Curve(BaseModel):
     fingerprint: str
     at: str
     events: Annotated[int, Field(ge=1)]
-    replicas: Annotated[int, Field(ge=1)] = 1
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    steady: bool = True
     same_machine: bool = False
     cores: Annotated[int, Field(ge=1)] = 1
     points: Annotated[tuple[Point, ...], Field(min_length=1)]
@@ -106,7 +108,9 @@ class Curve(BaseModel):
         if most is self.points[-1] and len(self.points) > 1 and most.events_per_s > 1.1 * self.points[-2].events_per_s:
             return "not reached: more clients still get more"
         if most.model_share is not None and most.model_share > 0.85:
-            told = f"the model: it computes {100 * most.model_share:.0f}% of the time in {_replicas(self.replicas)}"
+            told = (
+                f"the model: it computes {100 * most.model_share:.0f}% of the time in {_replicas(self.replicas or 1)}"
+            )
         elif most.model_share is None and most.inside_share > 0.85:
             told = f"the model: {100 * most.inside_share:.0f}% of the time to an answer is waiting for it and computing"
         elif most.client_cores > 0.85:
@@ -169,15 +173,22 @@ def fit_scaling(curve: Curve) -> Scaling:
     """Fit the law to a curve; relative distances count, every point alike.
 
     Raises:
-        StatisticsError: fewer than three numbers of clients were measured.
+        StatisticsError: fewer than three numbers of clients were measured, or nobody knows with how many replicas.
     """
+    if curve.replicas is None or not curve.steady:
+        why = "nobody could count the replicas" if curve.replicas is None else "replicas came or went meanwhile"
+        raise StatisticsError(
+            f"the curve of {curve.model}: {why}. Measure a pool of a fixed number (--replicas N when it is started), "
+            "and say so: --measure ... --replicas N"
+        )
     if len(curve.points) < 3:
         raise StatisticsError(
             f"the curve of {curve.model} has {len(curve.points)} points: three numbers of clients are the least that "
             "say how a pool scales. Measure again with more, such as --clients 1,2,4,8,16"
         )
-    clients = np.array([max(point.clients / curve.replicas, 1.0) for point in curve.points])
-    rates = np.array([point.events_per_s / min(point.clients, curve.replicas) for point in curve.points])
+    replicas = curve.replicas
+    clients = np.array([max(point.clients / replicas, 1.0) for point in curve.points])
+    rates = np.array([point.events_per_s / min(point.clients, replicas) for point in curve.points])
 
     def distance(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         single, serial, company = np.exp(logs)
@@ -197,7 +208,7 @@ class Plan:
         replicas: the answer.
         used: part of what they can give that the workers ask for.
         answer_s: mean time to an answer.
-        chunk_s: time in which a worker reads and selects the events of a request.
+        chunk_s: time in which a worker selects the events of a request.
     """
 
     replicas: int
@@ -219,23 +230,27 @@ class Plan:
 def plan_replicas(curve: Curve, *, workers: int, worker_rate: float, use: float = 0.7) -> Plan:
     """How many replicas, each like the measured ones on cores or a GPU of its own, serve a number of workers.
 
-    Beyond the measured numbers of clients nothing is promised: there a replica is taken to give no more.
+    Beyond the measured numbers of clients nothing is promised: there a replica is taken to give no more. Workers do not
+    come one after the other: the time to an answer is that of the law, and a wait in line as in a queue with one
+    server, arrivals at random and equal requests (M/D/1; F. Pollaczek, Math. Z. 32 (1930) 64).
 
     Args:
         curve: of one model, measured with requests of the size that the workers send.
         workers: processes or threads that ask.
-        worker_rate: events per second that a worker reads and selects, and so asks scores for.
+        worker_rate: events per second that a worker selects, and so asks scores for.
         use: part of what a replica can give that is to be used; the rest is for times at which more come.
 
     Raises:
         StatisticsError: the curve has fewer than three points.
-        ValueError: a number is not above zero, or ``use`` above one.
+        ValueError: a number is not above zero and finite, or ``use`` not below one.
     """
-    if workers < 1 or worker_rate <= 0 or not 0 < use <= 1:
-        raise ValueError("workers and worker_rate must be above zero, use above zero and at most one")
+    if workers < 1 or not 0 < worker_rate < math.inf or not 0 < use < 1:
+        raise ValueError("workers and worker_rate must be above zero, use above zero and below one")
     law = fit_scaling(curve)
-    up_to = curve.points[-1].clients / curve.replicas
+    up_to = curve.points[-1].clients / (curve.replicas or 1)
     _, most = law.most(up_to)
     chunk_s, wanted = curve.events / worker_rate, workers * worker_rate
     replicas = math.ceil(wanted / (use * most) * (1 - 1e-12))
-    return Plan(replicas, wanted / (replicas * most), law.answer_s(wanted / replicas, curve.events, up_to), chunk_s)
+    used = wanted / (replicas * most)
+    waited_s = curve.events / most * used / (2 * (1 - used))
+    return Plan(replicas, used, law.answer_s(wanted / replicas, curve.events, up_to) + waited_s, chunk_s)

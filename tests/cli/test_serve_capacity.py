@@ -32,7 +32,7 @@ def curve(tmp_path: Path) -> Path:
         Point(clients=number, requests=99, seconds=3.0, events_per_s=LAW.events_per_s(number), p50_s=0.1, p99_s=0.2)
         for number in (1, 2, 4, 8, 16)
     )
-    found = Curve(model="m", fingerprint="f" * 64, at="http://pool:8000", events=100, points=points)
+    found = Curve(model="m", fingerprint="f" * 64, at="http://pool:8000", events=100, replicas=1, points=points)
     path = tmp_path / "curve.json"
     path.write_text(found.model_dump_json())
     return path
@@ -42,7 +42,7 @@ def test_a_plan_in_sentences(darkop: Darkop, curve: Path) -> None:
     status, told, _ = darkop("--plan", str(curve), "--workers", "100", "--worker-rate", "50", "--gpus", "0.25")
     assert status == 0
     assert told.startswith("3 replicas (0.75 GPUs): 100 workers ask for 5,000 events/s, 60% of what they can give")
-    assert "a worker reads and selects its 100 events in 2 s" in told
+    assert "a worker selects the next 100 in 2 s" in told
     assert "workers that read the next chunk while they wait (Dask) lose nothing; others take" in told
     assert "from 5 points of m at http://pool:8000, 100 events a request; the law (arXiv:0808.1431) misses them" in told
     assert "shared a machine" not in told
@@ -61,8 +61,8 @@ def test_a_plan_as_json(darkop: Darkop, curve: Path) -> None:
     ("arguments", "message"),
     [
         (("--plan", "CURVE"), "--plan wants --workers, how many ask, and --worker-rate"),
-        (("--plan", "CURVE", "--workers", "0", "--worker-rate", "5"), "both above zero"),
-        (("--plan", "CURVE", "--workers", "2", "--worker-rate", "5", "--use", "1.5"), "at most one"),
+        (("--plan", "CURVE", "--workers", "0", "--worker-rate", "nan"), "Both are above zero"),
+        (("--plan", "CURVE", "--workers", "2", "--worker-rate", "5", "--use", "1.0"), "below one"),
         (("--plan", "nix.json", "--workers", "2", "--worker-rate", "5"), "nix.json: No such file or directory. Write one"),
         (("--plan", "OTHER", "--workers", "2", "--worker-rate", "5"), "is no measured curve (Field required)"),
         (("--plan", "CURVE", "--measure", "http://127.0.0.1:1"), "are done one at a time. Give one"),
@@ -70,6 +70,7 @@ def test_a_plan_as_json(darkop: Darkop, curve: Path) -> None:
         (("--measure", "here"), "--measure: 'here' must be local, auto, ray, ray://HOST:PORT"),
         (("--measure", "local"), "--measure: 'local' is no pool. Give http://HOST:PORT"),
         (("--measure", "http://127.0.0.1:1"), "Connection refused. Is the pool running?"),
+        (("--measure", "http://127.0.0.1:1", "--replicas", "0..4"), "a pool is measured with a fixed number"),
         (("--measure", "http://127.0.0.1:1", "--clients", "a,2"), "--clients: 'a,2' are no whole numbers"),
         (("--measure", "http://127.0.0.1:1", "--clients", "1,2000"), "must be between 1 and 256"),
         (("--measure", "http://127.0.0.1:1", "--seconds", "0"), "--seconds: 0 must be above zero and at most 600"),

@@ -22,7 +22,7 @@ def point(clients: int, events_per_s: float, **changes: Any) -> Point:
 
 def curve(law: Scaling, clients: tuple[int, ...] = CLIENTS, **changes: Any) -> Curve:
     points = tuple(point(number, law.events_per_s(number)) for number in clients)
-    known = {"model": "m", "fingerprint": "f" * 64, "at": "http://pool", "events": 100, "points": points}
+    known = {"model": "m", "fingerprint": "f" * 64, "at": "http://pool", "events": 100, "points": points, "replicas": 1}
     return Curve(**known | changes)
 
 
@@ -71,6 +71,8 @@ def test_a_plan() -> None:
     assert found.chunk_s == 2.0
     assert found.is_hidden
     assert found.slower == found.answer_s / 2.0
+    waited = 100 / most * found.used / (2 * (1 - found.used))
+    assert found.answer_s == pytest.approx(law.answer_s(5000 / found.replicas, 100, 64) + waited, rel=1e-3)
     assert plan_replicas(curve(law), workers=1, worker_rate=1.0).replicas == 1
     swift = plan_replicas(curve(law), workers=1, worker_rate=5000.0)
     assert not swift.is_hidden
@@ -83,7 +85,14 @@ def test_two_points_say_nothing() -> None:
         fit_scaling(curve(Scaling(1000.0, 0.5, 1e-3, 0.0), clients=(1, 2)))
 
 
-@pytest.mark.parametrize("changes", [{"workers": 0}, {"worker_rate": 0.0}, {"use": 1.2}])
+def test_an_unknown_number_of_replicas_says_nothing() -> None:
+    law = Scaling(1000.0, 0.5, 1e-3, 0.0)
+    for changes, why in (({"replicas": None}, "nobody could count"), ({"steady": False}, "replicas came or went")):
+        with pytest.raises(StatisticsError, match=rf"{why}.*--measure \.\.\. --replicas N"):
+            plan_replicas(curve(law, **changes), workers=2, worker_rate=1.0)
+
+
+@pytest.mark.parametrize("changes", [{"workers": 0}, {"worker_rate": 0.0}, {"worker_rate": math.inf}, {"use": 1.0}])
 def test_impossible_questions(changes: dict[str, Any]) -> None:
     known: dict[str, Any] = {"workers": 2, "worker_rate": 1.0}
     with pytest.raises(ValueError, match="must be above zero"):

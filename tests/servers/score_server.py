@@ -125,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(502, b"<html>bad gateway</html>")
         if fault == "invalid":
             return self._problem(Problem(code="invalid-input", detail="input fields: not finite, first in event 0"))
+        if fault == "failed":
+            return self._problem(Problem(code="failed", detail="model toy failed with OutOfMemoryError"))
         found = state.fingerprint or scorer.fingerprint
         if self.headers.get("darkop-fingerprint") not in (None, found):
             values: Any = {"expected": self.headers["darkop-fingerprint"], "found": found}

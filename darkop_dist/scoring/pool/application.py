@@ -29,10 +29,19 @@ def build(args: dict[str, Any]) -> Any:
     behind_proxy = bool(given.pop("insecure_behind_tls_proxy", False))
     settings = validated(PoolSettings, **given, listen=_listen(insecure_behind_tls_proxy=behind_proxy))
     settings.check()
+    settings.check_shared_ray(grpc=_has_grpc())
     checkpoints = load_checkpoints(settings.models)
     fingerprints = {name: store.put_checkpoint(checkpoint) for name, checkpoint in checkpoints.items()}
     store.put_record(Record(settings=settings, fingerprints=fingerprints))
     return application(settings, fingerprints)
+
+
+def _has_grpc() -> bool:
+    import ray
+    from ray.serve.context import _get_global_client
+
+    controller = _get_global_client()._controller  # noqa: SLF001
+    return bool(ray.get(controller.get_grpc_config.remote()).grpc_servicer_functions)
 
 
 def _listen(*, insecure_behind_tls_proxy: bool) -> Listen:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _GRPC_HOST, _GRPC_CERT, _GRPC_KEY = "DARKOP_POOL_GRPC_HOST", "DARKOP_POOL_GRPC_CERT", "DARKOP_POOL_GRPC_KEY"
 _LOOPBACK = "DARKOP_POOL_LOOPBACK"
+_HEAD_BYTES = 64 * 1024
 
 
 def binding_environment(settings: PoolSettings) -> Mapping[str, str]:
@@ -30,6 +31,8 @@ def binding_environment(settings: PoolSettings) -> Mapping[str, str]:
         _GRPC_CERT: str(settings.listen.certificate or ""),
         _GRPC_KEY: str(settings.listen.key or ""),
         _LOOPBACK: "1",
+        # before a token is looked at: Serve itself takes 2 GB
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(settings.engine.most_bytes + _HEAD_BYTES),
     }
 
 

@@ -38,6 +38,8 @@ def running_pool(
     """
     checkpoints = load_checkpoints(settings.models)
     settings.check()
+    if address is not None:
+        settings.check_shared_ray(grpc=settings.grpc_port is not None)
     settings = _with_ports(settings.elsewhere(), is_here=address is None)
     with joined_ray(address) if address else own_ray(settings, cpus=cpus, folder=folder):
         _check_alone()

@@ -141,6 +141,22 @@ class PoolSettings(BaseModel):
         check_listen(self.listen, needs_token=self.has_token)
         Access(self.access)
 
+    def check_shared_ray(self, *, grpc: bool) -> None:
+        """Check that gRPC may be on in a Ray that is not the pool's own: there Serve listens on all interfaces.
+
+        Args:
+            grpc: it is on.
+
+        Raises:
+            UserError: it is, without a token, or without the word that nobody but a proxy with TLS gets there.
+        """
+        if grpc and not (self.has_token and self.listen.insecure_behind_tls_proxy):
+            raise UserError(
+                "gRPC on a Ray that is there already is open to the network, without TLS, whatever the host is. Leave "
+                "it out, or give a token (--token-file, --token-env) and --insecure-behind-tls-proxy if only such a "
+                "proxy gets there"
+            )
+
     def elsewhere(self) -> PoolSettings:
         """The same settings for processes that run in other directories: files are named by their whole path."""
         listen = replace(self.listen, certificate=_whole(self.listen.certificate), key=_whole(self.listen.key))

@@ -19,7 +19,7 @@ from darkop_dist.errors import FingerprintError, UserError
 from darkop_dist.scoring.contract import Batch
 from darkop_dist.scoring.pool.head import check_reachable, check_same, join_ray
 from darkop_dist.scoring.pool.settings import APPLICATION
-from darkop_dist.scoring.remote.transport import Answer, BusyError, OutageError, RejectedError
+from darkop_dist.scoring.remote.transport import Answer, BusyError, FailedError, OutageError, RejectedError
 from darkop_dist.scoring.wire.description import ModelDescription
 from darkop_dist.scoring.wire.problem import Problem
 
@@ -177,6 +177,8 @@ def _refusal(address: str, problem: Problem) -> Exception:
         return BusyError(f"{address}: {problem.detail}", problem.retry_after_s or BUSY_S)
     if problem.code == "deadline":
         return OutageError(f"{address}: {problem.detail}")
+    if problem.code == "failed":
+        return FailedError(f"{address}: {problem.detail}")
     return RejectedError(problem)
 
 

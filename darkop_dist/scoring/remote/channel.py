@@ -70,7 +70,7 @@ class Channel:
         """Put events in the line."""
         with self._news:
             self._line.append(piece)
-            if not self._idle and self._threads < self._in_flight:
+            if len(self._line) > self._idle and self._threads < self._in_flight:
                 self._threads += 1
                 # they must not hold up the end of the process: whoever waits for scores holds it up
                 threading.Thread(target=self._work, name="darkop-scores", daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import ipaddress
+import math
 import os
 import time
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from darkop_dist.errors import FingerprintError, UserError
 from darkop_dist.scoring.contract import Batch, InputSpec
-from darkop_dist.scoring.remote.transport import Answer, BusyError, OutageError, RejectedError
+from darkop_dist.scoring.remote.transport import Answer, BusyError, FailedError, OutageError, RejectedError
 from darkop_dist.scoring.wire.arrow import CONTENT_TYPE, decode_scores, encode_batch
 from darkop_dist.scoring.wire.description import ModelDescription
 from darkop_dist.scoring.wire.problem import Code, Problem
@@ -223,6 +224,8 @@ def _refusal(address: str, status: int, headers: Any, body: bytes) -> Exception:
         return BusyError(f"{address}: {problem.detail}", _retry_after(headers) if after is None else after)
     if problem.code == "deadline":
         return OutageError(f"{address}: {problem.detail}")
+    if problem.code == "failed":
+        return FailedError(f"{address}: {problem.detail}")
     return RejectedError(problem)
 
 
@@ -230,7 +233,8 @@ def _retry_after(headers: Any) -> float:
     """Seconds of a Retry-After header, given as seconds or as a date; one second where it says nothing."""
     text = headers.get("retry-after", "")
     try:
-        return max(float(text), 0.0)
+        seconds = float(text)
+        return max(seconds, 0.0) if math.isfinite(seconds) else 1.0
     except ValueError:
         try:
             return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0)

@@ -20,9 +20,10 @@ from darkop_dist.scoring.wire.description import ModelDescription
 ANSWERS = 3
 LONGEST = 8.0
 REQUEST_S = 120.0
-LOOKS = 6
-Metrics = dict[float, dict[str, float]]
-"""Of each replica, by the moment at which it was started."""
+LOOKS, MOST_LOOKS = 8, 1000
+SHORTEST_PAUSE_S = 0.01
+Metrics = dict[str, float]
+"""Seconds that the models of each replica have computed, by the replica's name."""
 
 
 @dataclass
@@ -34,7 +35,7 @@ class _Seen:
     last: float
     taken: list[float] = field(default_factory=list)
     inside: list[float] = field(default_factory=list)
-    answered: list[list[float]] = field(default_factory=list)
+    answered: list[list[tuple[float, float]]] = field(default_factory=list)
     busy: int = 0
     error: Exception | None = None
 
@@ -46,6 +47,7 @@ def measure_curve(
     events: int,
     clients: Sequence[int],
     seconds: float,
+    replicas: int | None = None,
     say: Callable[[Point], None] = lambda _: None,
 ) -> Curve:
     """Measure a pool: throughput and latency against the number of clients.
@@ -60,6 +62,7 @@ def measure_curve(
         events: in each request.
         clients: numbers of clients, rising.
         seconds: least length of a step.
+        replicas: of the pool; counted over HTTP where nobody says.
         say: is told each point as soon as it is there.
 
     Raises:
@@ -79,18 +82,20 @@ def measure_curve(
         for spec in description.input_specs
     }
     points: list[Point] = []
-    replicas = 1
+    counts: set[int] = set()
     for number in clients:
         point, seen = _measure_point(transport, description, batch, number, seconds)
         points.append(point)
-        replicas = max(replicas, seen)
+        counts |= seen
         say(point)
+    known = replicas or max(counts, default=0)
     return Curve(
         model=description.name,
         fingerprint=description.fingerprint,
         at=transport.address,
         events=events,
-        replicas=replicas,
+        replicas=known or None,
+        steady=replicas is not None or len(counts - {0}) <= 1,
         same_machine=urlsplit(transport.address).hostname in ("127.0.0.1", "localhost", "::1"),
         cores=os.cpu_count() or 1,
         points=tuple(points),
@@ -99,8 +104,8 @@ def measure_curve(
 
 def _measure_point(
     transport: Transport, description: ModelDescription, batch: Batch, clients: int, seconds: float
-) -> tuple[Point, int]:
-    """One number of clients, and how many replicas were seen."""
+) -> tuple[Point, set[int]]:
+    """One number of clients, and how many replicas were seen before and after."""
     _ask(transport, description, batch, time.monotonic() + REQUEST_S, None)  # connections, and the model in memory
     before, used, machine = _metrics(transport), time.process_time(), _machine()
     now = time.monotonic()
@@ -119,13 +124,14 @@ def _measure_point(
     if seen.error is not None:
         raise ScoringOutageError(f"{clients} clients: {seen.error}. Look at the pool: darkop serve --status")
     events = len(next(iter(batch.values())))
-    stop = min(moments[-1] for moments in seen.answered)  # until the first client had enough
-    inside = sum(moment <= stop for moments in seen.answered for moment in moments)
+    stop = min(moments[-1][1] for moments in seen.answered)  # until the first client had enough, all asked
+    inside = [ended for moments in seen.answered for begun, ended in moments if begun < stop]
+    taken_s = max(inside) - seen.begun  # whoever is answered together counts together
     point = Point(
         clients=clients,
         requests=len(seen.taken),
-        seconds=stop - seen.begun,
-        events_per_s=inside * events / (stop - seen.begun),
+        seconds=taken_s,
+        events_per_s=len(inside) * events / taken_s,
         p50_s=float(np.quantile(seen.taken, 0.5)),
         p99_s=float(np.quantile(seen.taken, 0.99, method="higher")),
         busy=seen.busy,
@@ -134,13 +140,13 @@ def _measure_point(
         client_cores=spent / wall,
         machine_share=_share(machine, whole),
     )
-    return point, len(after)
+    return point, {len(before), len(after)}
 
 
 def _client(
     transport: Transport, description: ModelDescription, batch: Batch, seen: _Seen, lock: threading.Lock
 ) -> None:
-    moments: list[float] = []
+    moments: list[tuple[float, float]] = []
     with lock:
         seen.answered.append(moments)
     while seen.error is None:
@@ -152,9 +158,9 @@ def _client(
         except Exception as error:  # noqa: BLE001  # told where the threads are awaited
             seen.error = error
             return
-        moments.append(time.monotonic())
+        moments.append((began, time.monotonic()))
         with lock:
-            seen.taken.append(moments[-1] - began)
+            seen.taken.append(moments[-1][1] - began)
             seen.inside.append((answer.queue_s + answer.compute_s) / seen.taken[-1])
 
 
@@ -166,24 +172,32 @@ def _ask(transport: Transport, description: ModelDescription, batch: Batch, ends
         except BusyError as error:
             if seen is not None:
                 seen.busy += 1
-            time.sleep(min(error.retry_after_s, max(ends - time.monotonic(), 0.0)))
+            time.sleep(min(max(error.retry_after_s, SHORTEST_PAUSE_S), max(ends - time.monotonic(), 0.0)))
         except (OutageError, RejectedError) as error:
             raise ScoringOutageError(str(error)) from error
 
 
 def _metrics(transport: Transport) -> Metrics:
-    """What replicas say of themselves; one answers at a time, so they are asked several times. Empty where none can."""
+    """What replicas say of themselves; one answers at a time, so they are asked until nothing new comes.
+
+    Nothing comes over Ray.
+    """
     found: Metrics = {}
+    since = 0
     try:
-        for _ in range(LOOKS):
-            sums: dict[str, float] = {}
+        for _ in range(MOST_LOOKS):
+            name, computed = "", 0.0
             for line in transport.metrics(REQUEST_S).splitlines():
-                name, _, value = line.rpartition(" ")
-                if name.startswith(("darkop_compute_seconds_sum", "process_start_time_seconds")):
-                    key = name.partition("{")[0]
-                    sums[key] = sums.get(key, 0.0) + float(value)
-            if (started := sums.get("process_start_time_seconds")) is not None:
-                found[started] = sums
+                key, _, value = line.rpartition(" ")
+                if key.startswith("darkop_replica{"):
+                    name = key
+                elif key.startswith("darkop_compute_seconds_sum"):
+                    computed += float(value)
+            since = since + 1 if not name or name in found else 0
+            if name:
+                found[name] = computed
+            if since >= LOOKS * (len(found) + 1):  # one of them is overlooked once in 3000 times
+                break
     except (OutageError, BusyError, RejectedError, ValueError):
         return {}
     return found
@@ -191,8 +205,7 @@ def _metrics(transport: Transport) -> Metrics:
 
 def _model_share(before: Metrics, after: Metrics, wall: float) -> float | None:
     """Mean part of the time for which models computed, over the replicas that were seen before and after."""
-    name = "darkop_compute_seconds_sum"
-    shares = [(after[one].get(name, 0.0) - before[one].get(name, 0.0)) / wall for one in before.keys() & after.keys()]
+    shares = [(after[one] - before[one]) / wall for one in before.keys() & after.keys()]
     return float(np.mean(shares)) if shares else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from darkop_dist.scoring.remote.transport import BusyError, OutageError
+from darkop_dist.scoring.remote.transport import BusyError, FailedError, OutageError
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,9 @@ Result = TypeVar("Result")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
+LONGEST_BUSY_PAUSE_S = 1.0
+FAILED_TRIES = 3
+"""A model that failed will often fail again: one such answer counts as so many tries."""
 USUAL = 20.0
 """An answer that takes so many times as long as the longest of the last ones is looked for elsewhere,"""
 LEAST_USUAL_S = 5.0
@@ -51,14 +54,13 @@ class Usual:
         """The longest that a try may take of which others may follow; twice as long after each that failed.
 
         Args:
-            left_s: of the deadline; half of it, where no answer has come yet.
+            left_s: of the deadline; a first try has at most half of it, so that another one can follow.
             failed: tries before this one.
             events: in the request; more events than before may take longer in proportion.
         """
         taken = [taken_s * max(1.0, events / known) for taken_s, known in tuple(self._last)]
-        if not taken:
-            return left_s / 2
-        return float(min(left_s, max(LEAST_USUAL_S, USUAL * max(taken)) * 2**failed))
+        most = left_s if failed else left_s / 2
+        return min(most, max(LEAST_USUAL_S, USUAL * max(taken)) * 2**failed) if taken else most
 
 
 def insist(
@@ -81,16 +83,18 @@ def insist(
         RejectedError: it refuses the request.
     """
     ends = time.monotonic() + patience.deadline_s
-    failed = 0
+    failed = busy = 0
     while True:
         began = time.monotonic()
         left_s = ends - began
         try:
             found = attempt(left_s if failed + 1 >= patience.tries else usual.longest_s(left_s, failed, events))
         except BusyError as error:
-            pause, why = error.retry_after_s * (1 + 0.1 * draw.random()), error
+            busy += 1  # who says 0 s is not asked without a pause all the same
+            least = min(FIRST_PAUSE_S * 2 ** min(busy - 1, 10), LONGEST_BUSY_PAUSE_S)
+            pause, why = max(error.retry_after_s, least) * (1 + 0.1 * draw.random()), error
         except OutageError as error:
-            failed += 1
+            failed += FAILED_TRIES if isinstance(error, FailedError) else 1
             if failed >= patience.tries:
                 raise OutageError(f"{error} (tried {failed} times)" if failed > 1 else str(error)) from error
             pause = min(FIRST_PAUSE_S * 2 ** (failed - 1), LONGEST_PAUSE_S) * (0.5 + draw.random())

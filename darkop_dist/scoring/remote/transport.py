@@ -17,6 +17,10 @@ class OutageError(Exception):
     """Nobody answered, the answer broke off, or did not come in time; another try may help."""
 
 
+class FailedError(OutageError):
+    """The model of one replica failed; another replica may do better, but it will not be tried often."""
+
+
 class BusyError(Exception):
     """The server asks to be left alone for a while.
 

@@ -27,6 +27,9 @@ from darkop_dist.scoring.wire.problem import Problem, RefusedError
 
 logger = logging.getLogger(__name__)
 
+LONGEST_BUSY_S = 3.0
+"""A place is free when the next batch begins, long before all is done: nobody is sent away for longer."""
+
 Joined = tuple[list[Waiting], Batch]
 
 
@@ -80,7 +83,7 @@ class Batcher:
             RefusedError: too many wait already, the time passed, or the model failed.
         """
         if len(self._line) >= self._settings.most_waiting:
-            after = self._accelerator.retry_after_s()
+            after = min(self._accelerator.retry_after_s(), LONGEST_BUSY_S)
             detail = f"{len(self._line)} requests wait for model {self._name}, no more may. Try again in {after:.3g} s"
             raise RefusedError(Problem(code="busy", detail=detail, retry_after_s=after))
         loop = asyncio.get_running_loop()

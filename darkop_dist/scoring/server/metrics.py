@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +24,7 @@ class PrometheusMeter:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        Gauge("darkop_replica", "Which replica tells this", ["id"], registry=registry).labels(uuid4().hex).set(1)
         by_model = ["model"]
         self._requests = Counter("darkop_requests", "Requests by outcome", ["model", "outcome"], registry=registry)
         self._events = Counter("darkop_events", "Events that were scored", by_model, registry=registry)

@@ -137,3 +137,17 @@ def test_a_ray_that_is_not_there() -> None:
     port = free_port("127.0.0.1", 0, "--port")
     with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: no Ray answers there .* Is the pool still running"):
         check_reachable(f"127.0.0.1:{port}")
+
+
+def test_grpc_on_a_shared_ray_needs_a_token_and_a_proxy_before_it(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("t" * 32)
+    token.chmod(0o600)
+    closed, behind = Listen(), Listen(insecure_behind_tls_proxy=True)
+    with_token = AccessSettings(token_file=token)
+    for listen, access in ((closed, AccessSettings()), (closed, with_token), (behind, AccessSettings())):
+        pool = PoolSettings(models=MODELS, listen=listen, access=access)
+        pool.check_shared_ray(grpc=False)
+        with pytest.raises(UserError, match=r"open to the network, without TLS, whatever the host is\. Leave it out"):
+            pool.check_shared_ray(grpc=True)
+    PoolSettings(models=MODELS, listen=behind, access=with_token).check_shared_ray(grpc=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +54,7 @@ class Counter:
 
     def metrics(self, timeout_s: float) -> str:
         assert timeout_s > 0
-        return f'process_start_time_seconds 17.5\ndarkop_compute_seconds_sum{{model="m"}} {self.busy_s}\n'
+        return f'darkop_replica{{id="a"}} 1.0\ndarkop_compute_seconds_sum{{model="m"}} {self.busy_s}\n'
 
     def models(self, timeout_s: float) -> Any: ...
     def describe(self, model: str, timeout_s: float) -> Any: ...
@@ -115,3 +117,46 @@ def test_a_real_server(serve: Callable[..., Any]) -> None:
     assert len(server.events) >= 2 + 3 * (1 + 4)
     assert set(server.events) == {30}
     assert found.points[0].model_share is None, "this server tells nothing of itself"
+    assert found.replicas is None
+
+
+class Several(Counter):
+    """Replicas of which one tells at a time, like those behind a proxy."""
+
+    def __init__(self, replicas: int) -> None:
+        super().__init__(places=4)
+        self.replicas, self._draw = replicas, random.Random(2)  # noqa: S311
+
+    def metrics(self, timeout_s: float) -> str:
+        assert timeout_s > 0
+        return f'darkop_replica{{id="{self._draw.randrange(self.replicas)}"}} 1.0\ndarkop_compute_seconds_sum 0.0\n'
+
+
+def test_replicas_are_counted(description: ModelDescription) -> None:
+    found = measure_curve(Several(5), description, events=5, clients=(1, 2), seconds=0.1)
+    assert (found.replicas, found.steady) == (5, True)
+    growing = Several(2)
+    found = measure_curve(
+        growing, description, events=5, clients=(1, 2), seconds=0.1, say=lambda _: setattr(growing, "replicas", 4)
+    )
+    assert (found.replicas, found.steady) == (4, False)
+
+
+def test_answers_that_come_together_count_together(description: ModelDescription) -> None:
+    """Whoever joins requests answers in bursts: throughput is what is served, not what one burst leaves over."""
+
+    class Bursts(Counter):
+        def __init__(self) -> None:
+            super().__init__(places=1)
+            self._together = threading.Barrier(6)
+
+        def score(self, model: str, batch: Batch, fingerprint: str, timeout_s: float) -> Answer:
+            assert (model, timeout_s > 0) == ("m", True)
+            if threading.current_thread() is not threading.main_thread():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    self._together.wait(0.5)
+                time.sleep(6 * SERVICE_S)
+            return Answer(np.zeros(len(batch["fields"]), dtype=np.float32), fingerprint, 0.0, SERVICE_S)
+
+    (found,) = measure_curve(Bursts(), description, events=5, clients=(6,), seconds=0.6).points
+    assert found.events_per_s * found.p50_s / 5 == pytest.approx(6, rel=0.2)

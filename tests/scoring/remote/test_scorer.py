@@ -117,6 +117,35 @@ def test_a_time_to_wait_is_obeyed(serve: Serve, scorer_of: Make, make_batch: Mak
     assert third - second >= 1.0
 
 
+@pytest.mark.parametrize("said", [0.0, float("nan")])
+def test_nobody_is_asked_without_a_pause(serve: Serve, scorer_of: Make, make_batch: MakeBatch, said: float) -> None:
+    server = serve(draw=lambda: ("rate", said))
+    with pytest.raises(ScoringOutageError, match="beyond the deadline of 1 s"):
+        scorer_of(server, deadline_s=1.0).score(make_batch(5))
+    assert len(server.came) < 8
+
+
+def test_threads_come_back_after_a_quiet_time(serve: Serve, scorer_of: Make, make_batch: MakeBatch) -> None:
+    server = serve(best_events=16, draw=lambda: ("delay", 0.3))
+    scorer = scorer_of(server, in_flight=4)
+    scorer.score(make_batch(5))
+    time.sleep(0.2)  # now one thread waits for work
+    scorer.score(make_batch(16 * 8))
+    assert server.most_at_once == 4
+
+
+def test_a_model_that_fails_may_do_better_elsewhere(
+    serve: Serve, scorer_of: Make, local: LocalScorer, make_batch: MakeBatch
+) -> None:
+    server, batch = serve(), make_batch(5)
+    server.faults.append(("failed", 0.0))
+    np.testing.assert_array_equal(scorer_of(server).score(batch), local.score(batch))
+    server.faults.extend([("failed", 0.0)] * 9)
+    with pytest.raises(ScoringOutageError, match=r"model toy failed.*tried"):
+        scorer_of(server, tries=10).score(make_batch(6))
+    assert len(server.came) == 2 + 4
+
+
 def test_a_wait_beyond_the_deadline_is_not_begun(serve: Serve, scorer_of: Make, make_batch: MakeBatch) -> None:
     server = serve()
     server.faults.extend([("busy", 3600.0)])
