@@ -131,6 +131,7 @@ def test_a_stop_answers_what_is_under_way(numbered: Any, numbers: Any) -> None:
 
 
 SERVE = """
+    import signal
     import sys
     from darkop_dist.scoring.local import LocalScorer
     from darkop_dist.scoring.server import Engine
@@ -138,6 +139,7 @@ SERVE = """
     from darkop_dist.scoring.server.listen import Listen
     from darkop_dist.scoring.server.run import lifespan_of, serve
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     engine = Engine({"toy": lambda: LocalScorer.from_checkpoint(sys.argv[1])})
     app = http_app(engine, lifespan=lifespan_of(engine))
     try:
