@@ -83,19 +83,20 @@ def insist(
         RejectedError: it refuses the request.
     """
     ends = time.monotonic() + patience.deadline_s
-    failed = busy = 0
+    spent = failed = busy = 0
     while True:
         began = time.monotonic()
         left_s = ends - began
         try:
-            found = attempt(left_s if failed + 1 >= patience.tries else usual.longest_s(left_s, failed, events))
+            found = attempt(left_s if spent + 1 >= patience.tries else usual.longest_s(left_s, failed, events))
         except BusyError as error:
             busy += 1  # who says 0 s is not asked without a pause all the same
             least = min(FIRST_PAUSE_S * 2 ** min(busy - 1, 10), LONGEST_BUSY_PAUSE_S)
             pause, why = max(error.retry_after_s, least) * (1 + 0.1 * draw.random()), error
         except OutageError as error:
-            failed += FAILED_TRIES if isinstance(error, FailedError) else 1
-            if failed >= patience.tries:
+            failed += 1
+            spent += FAILED_TRIES if isinstance(error, FailedError) else 1
+            if spent >= patience.tries:
                 raise OutageError(f"{error} (tried {failed} times)" if failed > 1 else str(error)) from error
             pause = min(FIRST_PAUSE_S * 2 ** (failed - 1), LONGEST_PAUSE_S) * (0.5 + draw.random())
             why = error  # type: ignore[assignment]

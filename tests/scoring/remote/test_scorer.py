@@ -141,7 +141,7 @@ def test_a_model_that_fails_may_do_better_elsewhere(
     server.faults.append(("failed", 0.0))
     np.testing.assert_array_equal(scorer_of(server).score(batch), local.score(batch))
     server.faults.extend([("failed", 0.0)] * 9)
-    with pytest.raises(ScoringOutageError, match=r"model toy failed.*tried"):
+    with pytest.raises(ScoringOutageError, match=r"model toy failed.*tried 4 times"):
         scorer_of(server, tries=10).score(make_batch(6))
     assert len(server.came) == 2 + 4
 
