@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 
 from darkop_dist.errors import RunError, UserError
 from darkop_dist.scoring.pool.binding import binding_environment
+from darkop_dist.scoring.pool.last_words import LastWords
 from darkop_dist.scoring.pool.settings import PoolSettings
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ without the pool must go on, and any other say why it stops. Ray holds up the en
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray replaces 127.0.0.1 by the machine's address, except where it makes no clusters, as on macOS and Windows. Told
 that this is such a place, all its processes bind to the loopback interface."""
+
+_LAST_WORDS: list[LastWords] = []
+"""Of this process while it is in a cluster: one, or none."""
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 _SHORT = "/tmp"  # noqa: S108  # Ray's sockets lie there, whose paths may have 107 characters; the folder has a random name
@@ -111,6 +115,7 @@ def joined_ray(address: str) -> Iterator[str]:
         yield address
     finally:
         if not was_joined:
+            _call_off_last_words()
             ray.shutdown()
 
 
@@ -137,8 +142,10 @@ def join_ray(address: str) -> None:
 
             authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         try:
-            atexit.register(silence_handles)  # before Ray's own end, which was registered when ray was imported
+            atexit.register(prepare_to_leave)  # before Ray's own end, which was registered when ray was imported
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="serve")
+            if not address.startswith("ray://"):  # a Ray client has no object store of its own
+                _LAST_WORDS.append(LastWords(address))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise UserError(
                 f"{address}: this Ray cluster cannot be joined ({error}). Give the address that darkop serve printed; "
@@ -187,16 +194,22 @@ def leave_ray(limit_s: float = 10.0) -> bool:
 
     if not ray.is_initialized():
         return True
-    silence_handles()
+    prepare_to_leave()
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(limit_s)
     return not leaving.is_alive()
 
 
-def silence_handles() -> None:
+def prepare_to_leave() -> None:
     """Before a process leaves a cluster: handles of Serve go on telling a pool that is out of reach, and complain."""
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+    _call_off_last_words()
+
+
+def _call_off_last_words() -> None:
+    while _LAST_WORDS:
+        _LAST_WORDS.pop().are_not_needed()
 
 
 def check_reachable(address: str, timeout_s: float = 5.0) -> None:
