@@ -6,6 +6,7 @@
     is cut off at the edges and normalised inside; objects outside the eta range are left out. Missing transverse
     momentum has no eta: it is a strip, uniform in eta.
 ``columns``: flat features, shape (events, columns).
+``level1``: objects as the integers of a trigger's hardware, shape (events, 57); see `events.level1`.
 
 Objects are taken as the file lists them, above a threshold in pt: no identification, no removal of overlaps, so an
 electron that NanoAOD also lists as a photon or a jet counts in each list.
@@ -23,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from darkop_dist.errors import InputFileError, InputValueError, UnknownNameError
 from darkop_dist.events.absence import missing_columns
+from darkop_dist.events.level1 import COLLECTIONS, NAMES, Level1Objects, level1_inputs
+from darkop_dist.events.level1 import columns_read as level1_columns
 
 Channel = Literal["jets", "leptons_photons", "leptons", "photons", "candidates", "met"]
 Floats = npt.NDArray[np.float64]
@@ -103,12 +106,12 @@ def represent(events: ak.Array, representation: str, settings: Mapping[str, obje
 
     Args:
         events: NanoEvents or any array of records with the same fields.
-        representation: ``cylinder`` or ``columns``.
-        settings: the fields of `CylinderGrid` or `ColumnList`.
+        representation: ``cylinder``, ``columns`` or ``level1``.
+        settings: the fields of `CylinderGrid`, `ColumnList` or `Level1Objects`.
 
     Returns:
-        Shape (events, channels, towers_eta, towers_phi) or (events, columns); 20 x 32 towers in three channels take
-        7.7 kB per event, so select before representing.
+        Shape (events, channels, towers_eta, towers_phi), (events, columns) or (events, 57); 20 x 32 towers in three
+        channels take 7.7 kB per event, so select before representing.
 
     Raises:
         UnknownNameError: the representation does not exist.
@@ -119,7 +122,12 @@ def represent(events: ak.Array, representation: str, settings: Mapping[str, obje
         return fill_cylinder(events, _parse(CylinderGrid, representation, settings))
     if representation == "columns":
         return stack_columns(events, _parse(ColumnList, representation, settings))
-    known = ("cylinder", "columns")
+    if representation == "level1":
+        wanted = _parse(Level1Objects, representation, settings)
+        for collection in (*(name for names in COLLECTIONS.values() for name in names), wanted.met):
+            _require(events, collection, ("pt", "phi") if collection == wanted.met else NAMES)
+        return level1_inputs(events, wanted)
+    known = ("cylinder", "columns", "level1")
     raise UnknownNameError("representation", representation, known, f"Use one of {', '.join(known)}.")
 
 
@@ -127,7 +135,7 @@ def columns_read(representation: str, settings: Mapping[str, object]) -> tuple[s
     """Names of all columns that a representation reads, such as ``Jet.pt``.
 
     Args:
-        representation: ``cylinder`` or ``columns``.
+        representation: ``cylinder``, ``columns`` or ``level1``.
         settings: as for ``represent``.
 
     Raises:
@@ -135,6 +143,8 @@ def columns_read(representation: str, settings: Mapping[str, object]) -> tuple[s
     """
     if representation == "columns":
         return _parse(ColumnList, representation, settings).columns
+    if representation == "level1":
+        return level1_columns(_parse(Level1Objects, representation, settings))
     grid = _parse(CylinderGrid, representation, settings)
     names = [
         f"{collection}.{field}"
