@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from darkop_dist.errors import InputFileError
-from darkop_dist.operators import density
+from darkop_dist.operators import density, fixed_point
 from darkop_dist.operators.checkpoint import Checkpoint, Weights
 
 ScoringFunction = Callable[[Mapping[str, npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
@@ -39,6 +39,8 @@ def scoring_function(checkpoint: Checkpoint) -> ScoringFunction:
             return _cylinder(checkpoint)
         if card.architecture == density.ARCHITECTURE:
             return _mixture(checkpoint)
+        if card.architecture == fixed_point.ARCHITECTURE:
+            return _fixed_point(checkpoint)
     except (ValueError, ValidationError) as error:
         raise InputFileError(
             f"checkpoint {card.name}", f"its weights or settings do not fit: {error}", "Fetch or train it again"
@@ -106,6 +108,33 @@ def _mixture(checkpoint: Checkpoint) -> ScoringFunction:
         return np.concatenate([np.empty(0, dtype=np.float32), *found])
 
     return score
+
+
+def _fixed_point(checkpoint: Checkpoint) -> ScoringFunction:
+    spec, network = checkpoint.card.inputs[0], fixed_point_network(checkpoint)
+
+    def score(batch: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        inputs = batch[spec.name]
+        starts = range(0, len(inputs), EVENTS_PER_BLOCK)
+        found = [network.score(inputs[start : start + EVENTS_PER_BLOCK]) for start in starts]
+        return np.concatenate([np.empty(0, dtype=np.float32), *found])
+
+    return score
+
+
+def fixed_point_network(checkpoint: Checkpoint) -> fixed_point.FixedPointNetwork:
+    """The fixed-point network of a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint holds another architecture, or its weights do not fit.
+    """
+    card = checkpoint.card
+    if card.architecture != fixed_point.ARCHITECTURE:
+        raise ValueError(f"{card.name} is a {card.architecture}, no {fixed_point.ARCHITECTURE}")
+    settings = fixed_point.FixedPointSettings.model_validate(card.settings)
+    if card.inputs[0].shape != settings.input_shape:
+        raise ValueError(f"the input has shape {card.inputs[0].shape}, the network wants {settings.input_shape}")
+    return fixed_point.network_of(settings, checkpoint.weights)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def train_cylinder(
     except ValueError as error:
         raise InputValueError(input_spec.name, str(error), "Use a finer grid or fewer modes") from error
     score = cylinder_scores(settings, weights, (fields.shape[2], fields.shape[3]))
-    return _finish(
+    return make_checkpoint(
         Made(cylinder.ARCHITECTURE, settings.model_dump(mode="json"), weights, cylinder.SCORE, losses, (UNWEIGHTED,)),
         axis=fix_score_axis(score(fields[parts.axis]), label="reconstruction error", sample=_sample(provenance)),
         input_spec=input_spec,
@@ -130,7 +130,7 @@ def fit_density(
 
     losses = Losses(train=(loss(parts.train),), validation=(loss(parts.validation),), kept_epoch=0)
     axis_scores = density.score_mixture(columns[parts.axis], weights)
-    return _finish(
+    return make_checkpoint(
         Made(density.ARCHITECTURE, settings.model_dump(mode="json"), weights, density.SCORE, losses, (UNWEIGHTED,)),
         axis=fix_score_axis(axis_scores, label=r"$-\log$ density", sample=_sample(provenance)),
         input_spec=input_spec,
@@ -171,7 +171,7 @@ def _sample(provenance: Provenance) -> str:
     return f"{', '.join(provenance.datasets)} ({provenance.selection})"
 
 
-def _finish(
+def make_checkpoint(
     made: Made,
     *,
     axis: ModelScoreAxis,
@@ -183,6 +183,19 @@ def _finish(
     training: dict[str, JsonValue],
     seconds: float,
 ) -> Checkpoint:
+    """A checkpoint with its card.
+
+    Args:
+        made: the model.
+        axis: the binning of its score.
+        input_spec: what it takes.
+        name: of the checkpoint.
+        provenance: where the events come from.
+        parts: which of them trained, validated and fixed the axis.
+        seed: of the training.
+        training: its settings.
+        seconds: its duration.
+    """
     inputs = (input_spec,)
     return Checkpoint(
         Card(
