@@ -12,14 +12,16 @@
     │   ├── UnpackableError       a result of a processor that cannot be kept in a file
     │   ├── MergeError            results of two chunks that cannot be added
     │   ├── StatisticsError       a statistical statement that the input does not support
-    │   └── MissingExtraError     an optional dependency that is not installed
+    │   ├── MissingExtraError     an optional dependency that is not installed
+    │   └── MissingToolError      a program that is not installed
     └── RunError                  a failure of the run: exit status 1
         ├── ChunkError            a bug of the processor, with the chunk that shows it
         ├── StorageError          results that cannot be kept: a full disk, a quota, a file system that is read-only
         ├── LedgerError           events that are not accounted for
         ├── FingerprintError      a model that is not the one the run began with
         ├── ScoringOutageError    a server of scores that does not answer, however often it is asked
-        └── FitError              a fit that did not converge
+        ├── FitError              a fit that did not converge
+        └── ToolError             a program that failed, with its command, exit status and what it said
 
 Every error says what is wrong, names the thing, and says what to do.
 """
@@ -220,6 +222,19 @@ class MissingExtraError(UserError):
         )
 
 
+class MissingToolError(UserError):
+    """A program that is not installed.
+
+    Attributes:
+        tool: its name.
+        install: the command that installs it.
+    """
+
+    def __init__(self, tool: str, install: str) -> None:
+        self.tool, self.install = tool, install
+        super().__init__(f"this needs the program {tool}, which is not installed. Run: {install}")
+
+
 class ChunkError(RunError):
     """A bug of the processor, with the chunk that shows it.
 
@@ -272,3 +287,25 @@ def nearest_names(name: str, known: Iterable[str], *, most: int = 3) -> tuple[st
     by_folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.5)
     return tuple(by_folded[match] for match in matches)
+
+
+class ToolError(RunError):
+    """A program that failed.
+
+    Attributes:
+        command: what was run.
+        status: its exit status; None if it ran out of time.
+        output: what it wrote to standard output.
+        errors: what it wrote to standard error.
+    """
+
+    def __init__(self, command: Sequence[str], status: int | None, output: str, errors: str, advice: str) -> None:
+        self.command, self.status, self.output, self.errors = tuple(command), status, output, errors
+        ended = "ran out of time" if status is None else f"ended with exit status {status}"
+        said = "".join(f"\n{name}:\n{_last(text)}" for name, text in (("stdout", output), ("stderr", errors)))
+        super().__init__(f"{' '.join(command)}: {ended}. {advice}{said}")
+
+
+def _last(text: str, lines: int = 20) -> str:
+    kept = text.strip().splitlines()[-lines:]
+    return "\n".join(f"  {line[:300]}" for line in kept) or "  (nothing)"

@@ -1,0 +1,236 @@
+"""The curve between resources and efficiency: students of several widths, judged, and the best within limits.
+
+A Pareto set is a folder: ``teacher`` and one checkpoint for each kept student, and ``pareto.json`` with what each takes
+and finds. Widths, precision and pruning are all on it: the widths by hand, the rest by the training (see
+`operators.fixed_point_training`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from darkop_dist.errors import InputFileError, InputValueError, OutputError, StatisticsError
+from darkop_dist.operators.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from darkop_dist.operators.fixed_point import FixedPointSettings
+from darkop_dist.operators.fixed_point_training import Epoch, QuantisationSettings
+from darkop_dist.trigger.distil import (
+    Yardstick,
+    distillation,
+    judge,
+    judge_network,
+    score_sample,
+    student_checkpoint,
+    timed,
+    train_students,
+    train_teacher,
+)
+from darkop_dist.trigger.logic import ranges_of, trace_logic
+from darkop_dist.trigger.sample import Level1Sample
+
+FILE = "pareto.json"
+WIDTHS = ((32, 16, 3), (16, 8, 3), (16, 3), (8, 3))
+EVERY = 3  # of the epochs one is judged: neighbours hardly differ
+Say = Callable[[str], None]
+
+
+class Point(BaseModel):
+    """A student.
+
+    Attributes:
+        name: of its checkpoint, a folder beside the file.
+        widths: outputs of its layers.
+        epoch: of its training.
+        loss: distance to the teacher's scores on the validation events.
+        ebops: products of bits.
+        luts: da4ml's estimate.
+        depth: its estimate of the longest chain of adders.
+        efficiency: of each signal, at the rate of the set.
+        mean_efficiency: over the signals.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    widths: tuple[int, ...]
+    epoch: int
+    loss: float
+    ebops: float
+    luts: float
+    depth: float
+    efficiency: dict[str, float]
+    mean_efficiency: float
+
+
+class ParetoSet(BaseModel):
+    """Students of one teacher.
+
+    Attributes:
+        schema_version: of this layout.
+        rate_hz: at which efficiencies are compared.
+        conditions: of the LHC.
+        luminosity: in 1/(cm2 s).
+        events: of each signal.
+        teacher: its efficiencies.
+        points: the students, those first that take least.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    rate_hz: Annotated[float, Field(gt=0)]
+    conditions: str
+    luminosity: float
+    events: dict[str, int]
+    teacher: dict[str, float]
+    points: tuple[Point, ...]
+
+
+def make_pareto(
+    sample: Level1Sample,
+    yardstick: Yardstick,
+    folder: str | Path,
+    *,
+    teacher: Checkpoint | None = None,
+    widths: Sequence[tuple[int, ...]] = WIDTHS,
+    training: QuantisationSettings | None = None,
+    seed: int = 3,
+    say: Say = print,
+) -> ParetoSet:
+    """Train a teacher if none is given, then students of each width, and keep those that nothing beats.
+
+    Args:
+        sample: zero bias to learn from, in strata.
+        yardstick: where students are judged.
+        folder: to write; must not exist.
+        teacher: the full operator.
+        widths: of the layers of each student.
+        training: of the students.
+        seed: of all trainings.
+        say: told what happens.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+        StatisticsError: the yardstick's sample cannot say which score gives the rate.
+    """
+    target, settings = Path(folder), training or QuantisationSettings()
+    if target.exists():
+        raise OutputError(f"{target}: exists already. Choose another folder")
+    full = teacher or train_teacher(
+        sample,
+        name="teacher",
+        seed=seed,
+        progress=lambda epoch: say(f"teacher, epoch {epoch.number + 1}: validation loss {epoch.validation_loss:.4f}"),
+    )
+    scores = score_sample(full, sample)
+    data = distillation(sample, scores)
+    reference = judge(lambda events: score_sample(full, events), yardstick)
+    say(f"teacher: {_shown(reference.efficiency)} at {yardstick.rate_hz:g} Hz")
+    save_checkpoint(full, target / "teacher")
+    points: list[tuple[Point, Checkpoint]] = []
+    for shape in widths:
+        clock = timed()
+        network = FixedPointSettings(
+            input_shape=(data.inputs.shape[1],), widths=shape, score="squares", score_integer=12, score_fraction=4
+        )
+        epochs = train_students(data, network, settings, seed=seed)
+        for epoch in epochs[::-EVERY]:
+            point = _point(epoch, shape, yardstick)
+            if point is None or epoch.network is None:
+                continue
+            student = student_checkpoint(
+                epoch.network, sample, name=point.name, teacher=full.card.fingerprint, seed=seed, training=settings,
+                epochs=epochs, kept=epoch.number, seconds=clock(),
+            )  # fmt: skip
+            points.append((point, student))
+        say(f"students {'-'.join(map(str, shape))}: {len(epochs)} epochs in {clock():.0f} s")
+    if not points:
+        raise StatisticsError(
+            f"no student can be judged at {yardstick.rate_hz:g} Hz: too few crossings lie above a threshold of that "
+            "rate. Give a larger sample of zero bias, a higher rate, or more epochs"
+        )
+    front = [kept for kept in points if not any(_beats(other, kept[0]) for other, _ in points)]
+    front.sort(key=lambda kept: kept[0].luts)
+    for point, student in front:
+        save_checkpoint(student, target / point.name)
+    found = ParetoSet(
+        rate_hz=yardstick.rate_hz,
+        conditions=yardstick.conditions.name,
+        luminosity=yardstick.conditions.luminosity,
+        events=reference.events,
+        teacher=reference.efficiency,
+        points=tuple(point for point, _ in front),
+    )
+    (target / FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def read_pareto(folder: str | Path) -> ParetoSet:
+    """Read a Pareto set.
+
+    Raises:
+        InputFileError: there is none.
+    """
+    path = Path(folder) / FILE
+    try:
+        return ParetoSet.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise InputFileError(str(path), f"is no Pareto set ({error})", "Make it with darkop trigger train") from error
+
+
+def best_within(folder: str | Path, *, most_depth: float, most_luts: float) -> tuple[Point, Checkpoint]:
+    """The student of the best mean efficiency whose estimates stay within limits.
+
+    Raises:
+        InputFileError: there is no Pareto set.
+        InputValueError: no student stays within them; names the nearest.
+    """
+    points = read_pareto(folder).points
+    fits = [point for point in points if point.depth <= most_depth and point.luts <= most_luts]
+    if not fits:
+        nearest = min(points, key=lambda point: max(point.depth / most_depth, point.luts / most_luts))
+        raise InputValueError(
+            "budget",
+            f"no student has at most {most_depth:g} adders in a row and {most_luts:g} LUTs",
+            f"The nearest, {nearest.name}, has {nearest.depth:g} and {nearest.luts:.0f}. Train smaller ones",
+        )
+    best = max(fits, key=lambda point: point.mean_efficiency)
+    return best, load_checkpoint(Path(folder) / best.name)
+
+
+def _point(epoch: Epoch, widths: tuple[int, ...], yardstick: Yardstick) -> Point | None:
+    if epoch.network is None:
+        return None
+    judged = judge_network(epoch.network, yardstick)
+    if judged is None:
+        return None
+    try:
+        logic = trace_logic(epoch.network, *ranges_of(epoch.network), depth=0)
+    except InputValueError:  # everything is pruned
+        return None
+    return Point(
+        name=f"student-{'-'.join(map(str, widths))}-epoch-{epoch.number}",
+        widths=widths,
+        epoch=epoch.number,
+        loss=epoch.loss,
+        ebops=epoch.ebops,
+        luts=float(logic.cost),
+        depth=float(logic.latency[1]),
+        efficiency=judged.efficiency,
+        mean_efficiency=judged.mean,
+    )
+
+
+def _beats(one: Point, other: Point) -> bool:
+    """Whether a student is at least as good in everything and better in something."""
+    first = (-one.luts, -one.depth, one.mean_efficiency)
+    second = (-other.luts, -other.depth, other.mean_efficiency)
+    return first != second and all(a >= b for a, b in zip(first, second, strict=True))
+
+
+def _shown(efficiency: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in efficiency.items())
