@@ -1,19 +1,180 @@
-"""``darkop trigger``: rates of a trigger."""
+"""``darkop trigger``: samples, students, builds and rates of a hardware trigger."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from darkop_dist.cli.console import OUT
+from darkop_dist.cli.generate import setting
 
-app = typer.Typer(no_args_is_help=True, help="Trigger rates.")
+app = typer.Typer(no_args_is_help=True, help="Hardware triggers: samples, students, builds, rates.")
+
+Conditions = Annotated[str, typer.Option(help="Of the LHC: run2-2018, run3-high-pileup or hl-lhc.")]
+Luminosity = Annotated[float, typer.Option(help="In 1/(cm2 s).")]
+Signals = Annotated[list[Path] | None, typer.Option("--signal", help="Sample of a signal; may be given several times.")]
 
 
 @app.callback()
 def trigger() -> None:
-    """Trigger rates."""
+    """Hardware triggers: samples, students, builds, rates."""
+
+
+@app.command("sample")
+def sample(
+    output: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    process: Annotated[str | None, typer.Option(help="Signal, as darkop generate knows it; zero bias without.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the process.")] = None,
+    events: Annotated[
+        int, typer.Option(help="Events of a signal, or crossings of zero bias without strata.")
+    ] = 100_000,
+    least: Annotated[int, typer.Option(help="Crossings of each stratum of zero bias at least.")] = 10_000,
+    mean_collisions: Annotated[float, typer.Option(help="Mean number of inelastic collisions in a crossing.")] = 56.0,
+    soft: Annotated[int, typer.Option(help="Different soft collisions to generate, kept for later samples.")] = 20_000,
+    hard: Annotated[int, typer.Option(help="Different hard collisions in each of seven slices.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that generate collisions.")] = 1,
+) -> None:
+    """Simulate what a trigger sees: zero-bias crossings, or a signal with pile-up."""
+    from darkop_dist.runs import cache_directory
+    from darkop_dist.trigger.sample import write_sample
+    from darkop_dist.trigger.simulate import Pileup, simulate_signal, simulate_zero_bias
+
+    pileup = Pileup(cache_directory(), soft, hard, workers)
+    if process is None:
+        made = simulate_zero_bias(pileup, mean_collisions, crossings=events, least=least, seed=seed)
+    else:
+        chosen = dict(setting(text) for text in settings or [])
+        made = simulate_signal(pileup, mean_collisions, process, chosen, events=events, seed=seed)
+    write_sample(made, output)
+    OUT.print(
+        f"{len(made)} crossings of {made.about.process}, {mean_collisions:g} collisions each: {output}", markup=False
+    )
+
+
+@app.command("train")
+def train(
+    sample: Annotated[Path, typer.Option(help="Zero bias to learn from.")],
+    zero_bias: Annotated[Path, typer.Option(help="Another zero bias, which gives the rates.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    signal: Signals = None,
+    teacher: Annotated[str | None, typer.Option(help="Checkpoint of the full operator; trained without.")] = None,
+    widths: Annotated[list[str] | None, typer.Option(help="Of a student's layers, such as 16-8-3.")] = None,
+    epochs: Annotated[int, typer.Option(help="Of a student's training.")] = 60,
+    rate: Annotated[float, typer.Option(help="In Hz, at which students are judged.")] = 1000.0,
+    conditions: Conditions = "run2-2018",
+    luminosity: Luminosity = 2e34,
+    seed: Annotated[int, typer.Option(help="Of all trainings.")] = 3,
+) -> None:
+    """Distil a full operator into fixed-point networks, along the curve between resources and efficiency."""
+    from darkop_dist.errors import InputValueError
+    from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
+    from darkop_dist.operators.fixed_point_training import QuantisationSettings
+    from darkop_dist.trigger.conditions import find_conditions
+    from darkop_dist.trigger.distil import Yardstick
+    from darkop_dist.trigger.pareto import WIDTHS, make_pareto
+    from darkop_dist.trigger.sample import read_sample
+
+    if not signal:
+        raise InputValueError("--signal", "none is given", "Give one or more, so that students can be compared")
+    found = make_pareto(
+        read_sample(sample),
+        Yardstick(
+            read_sample(zero_bias),
+            {path.stem: read_sample(path) for path in signal},
+            find_conditions(conditions, luminosity),
+            rate,
+        ),
+        output,
+        teacher=None if teacher is None else load_checkpoint(find_checkpoint(teacher)),
+        widths=tuple(_widths(text) for text in widths) if widths else WIDTHS,
+        training=QuantisationSettings(epochs=epochs, float_epochs=epochs // 5, beta_first=1e-8, beta_last=3e-5),
+        seed=seed,
+        say=lambda text: OUT.print(text, markup=False),
+    )
+    table = Table("student", "LUTs (estimate)", "depth", *found.teacher, box=None)
+    table.add_row("teacher", "", "", *(f"{value:.3f}" for value in found.teacher.values()))
+    for point in found.points:
+        row = (f"{value:.3f}" for value in point.efficiency.values())
+        table.add_row(point.name, f"{point.luts:.0f}", f"{point.depth:g}", *row)
+    OUT.print(table)
+
+
+@app.command("build")
+def build(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or a folder of darkop trigger train.")],
+    sample: Annotated[Path, typer.Option(help="Events to compare scores on.")],
+    output: Annotated[Path, typer.Option(help="Folder of the project to write.")],
+    latency_budget: Annotated[float, typer.Option(help="In ns.")] = 25.0,
+    most_luts: Annotated[int | None, typer.Option(help="LUTs of the chip that may be used.")] = None,
+    backend: Annotated[str, typer.Option(help="fpga: Verilog, routed; gpu: ONNX.")] = "fpga",
+    events: Annotated[int, typer.Option(help="Events of the comparison.")] = 20_000,
+) -> None:
+    """Build firmware of a checkpoint, or of the best student within a budget: proved bit by bit, timed by a router."""
+    from darkop_dist.trigger.build.compile import compile_for_trigger
+    from darkop_dist.trigger.build.export import Export
+
+    made = compile_for_trigger(
+        checkpoint,
+        sample=sample,
+        output=output,
+        backend=backend,
+        latency_budget=latency_budget,
+        most_luts=most_luts,
+        events=events,
+        say=lambda text: OUT.print(text, markup=False),
+    )
+    if isinstance(made, Export):
+        for one in made.measured:
+            OUT.print(f"batch {one.batch}: {one.latency_us:.1f} us, {one.events_per_s:.3g} events/s ({one.provider})")
+        return
+    OUT.print(
+        f"{made.model}: {made.stages} stage{'s' if made.stages > 1 else ''}, one event a clock, "
+        f"{made.clock_mhz:.0f} MHz ({made.fmax_mhz:.1f} reached): {made.latency_ns:.1f} ns, "
+        f"{made.bunch_crossings:.2f} bunch crossings, {'within' if made.meets_budget else 'NOT within'} "
+        f"{made.latency_budget_ns:g} ns",
+        markup=False,
+    )
+    OUT.print(f"timing: {made.timing_source}", markup=False)
+    for part in made.resources:
+        OUT.print(
+            f"{part.family}: {part.luts} LUTs, {part.flip_flops} flip-flops, {part.multipliers} multipliers, "
+            f"{part.memories} memories ({part.source})",
+            markup=False,
+        )
+    OUT.print(made.note, markup=False)
+
+
+@app.command("rates")
+def rates(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint.")],
+    sample: Annotated[Path, typer.Option(help="Zero bias.")],
+    rate: Annotated[float, typer.Option(help="In Hz; gives the threshold.")] = 1000.0,
+    threshold: Annotated[float | None, typer.Option(help="Lowest accepted score, instead of a rate.")] = None,
+    conditions: Conditions = "run3-high-pileup",
+    luminosity: Luminosity = 2e34,
+) -> None:
+    """Rates of a score from zero-bias crossings: total, and pure against a small menu."""
+    from darkop_dist.trigger.estimate import estimate_trigger_rates
+
+    found = estimate_trigger_rates(
+        checkpoint, sample=sample, conditions=conditions, luminosity=luminosity, rate_hz=rate, threshold=threshold
+    )
+    at = found.conditions
+    OUT.print(
+        f"{at.name}, {at.luminosity:g}/(cm2 s), {at.colliding_bunches} bunches: {found.mean_collisions:.1f} collisions "
+        f"a crossing (sample: {found.sample_mean_collisions:g} at {found.sample_energy_tev:g} TeV, "
+        f"the LHC {at.energy_tev:g} TeV)",
+        markup=False,
+    )
+    table = Table("", "rate (Hz)", "68% interval (Hz)", "crossings", box=None)
+    shown = {f"score >= {found.threshold:g}": found.total, "of these without a seed": found.pure, **found.menu}
+    for name, one in shown.items():
+        table.add_row(name, f"{one.rate_hz:.4g}", f"{one.low_hz:.4g} to {one.high_hz:.4g}", str(one.passed))
+    OUT.print(table)
 
 
 @app.command("rate")
@@ -29,3 +190,12 @@ def rate(
     OUT.print(
         f"{found.rate_hz:.4g} Hz, {found.confidence_level:.0%} interval {found.low_hz:.4g} to {found.high_hz:.4g} Hz"
     )
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    from darkop_dist.errors import InputValueError
+
+    try:
+        return tuple(int(part) for part in text.split("-"))
+    except ValueError as error:
+        raise InputValueError("--widths", f"{text!r} is no list of widths", "Write it as 16-8-3") from error

@@ -1,0 +1,99 @@
+"""``darkop trigger`` from collisions to an export: what is printed and written, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkop_dist.cli import main
+from darkop_dist.operators.checkpoint import load_checkpoint
+from darkop_dist.scoring.local import LocalScorer
+from darkop_dist.trigger import distil
+from darkop_dist.trigger.pareto import best_within, read_pareto
+from darkop_dist.trigger.sample import read_sample
+
+Run = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr("sys.argv", ["darkop", "trigger", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.mark.slow
+def test_from_collisions_to_an_export(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distil, "TEACHER_EVENTS", 600)
+    few = ("--soft", "60", "--hard", "20", "--mean-collisions", "10")
+    zero, signal = tmp_path / "zero.parquet", tmp_path / "svj.parquet"
+    status, said, errors = run("sample", str(zero), "--events", "1500", "--least", "150", *few)
+    assert status == 0, errors
+    assert "crossings of zero bias, 10 collisions each" in said
+    sample = read_sample(zero)
+    assert sample.crossings.weight.sum() == pytest.approx(1 - np.exp(-10.0))
+    assert sample.about.energy_tev == 13.0
+    process = ("--process", "semivisible-jets", "--set", "zprime_mass=1500", "--events", "40")
+    status, said, errors = run("sample", str(signal), *process, *few)
+    assert status == 0, errors
+    assert "40 crossings of semivisible-jets zprime_mass=1500" in said
+    hardest = read_sample(signal).inputs[:, 27].mean() / 2
+    assert hardest > 3 * float((sample.inputs[:, 27] / 2 * sample.crossings.weight).sum())
+
+    at = ("--conditions", "run2-2018", "--luminosity", "3.576e33")  # ten collisions a crossing
+    students = tmp_path / "students"
+    arguments = ("--sample", str(zero), "--zero-bias", str(zero), "--signal", str(signal), "--output", str(students))
+    status, said, errors = run("train", *arguments, "--widths", "4-2", "--epochs", "10", "--rate", "2e6", *at)
+    assert status == 0, errors
+    assert "teacher: svj 0." in said or "teacher: svj 1." in said
+    found = read_pareto(students)
+    assert found.points
+    assert list(found.points) == sorted(found.points, key=lambda point: point.luts)
+    point, checkpoint = best_within(students, most_depth=1000, most_luts=1e9)
+    assert checkpoint.card.name == point.name
+    assert point.name in said
+    network = LocalScorer(load_checkpoint(students / point.name))
+    assert network.score({"level1": sample.inputs[:10]}).shape == (10,)
+
+    status, said, errors = run("rates", str(students / point.name), "--sample", str(zero), "--rate", "2e6", *at)
+    assert status == 0, errors
+    assert "10.0 collisions a crossing (sample: 10 at 13 TeV, the LHC 13 TeV)" in said
+    assert "of these without a seed" in said
+    assert "SingleJet180" in said
+
+    export = ("--sample", str(zero), "--output", str(tmp_path / "gpu"), "--backend", "gpu", "--events", "100")
+    status, said, errors = run("build", str(students), *export, "--latency-budget", "1000")
+    assert status == 0, errors
+    assert "batch 1: " in said
+    assert (tmp_path / "gpu" / "model.onnx").is_file()
+    status, _, errors = run("build", str(students), *export, "--latency-budget", "0.1")
+    assert status == 2
+    assert "no student has at most" in errors
+    assert "The nearest, student-" in errors
+
+
+def test_what_is_refused(run: Run, tmp_path: Path) -> None:
+    status, _, errors = run("rates", "no-such-model", "--sample", str(tmp_path / "none.parquet"))
+    assert status == 2
+    assert "no-such-model" in errors
+    given = ("--sample", "a.parquet", "--zero-bias", "b.parquet", "--output", str(tmp_path / "out"))
+    status, _, errors = run("train", *given)
+    assert status == 2
+    assert "--signal: none is given" in errors
+    status, _, errors = run("sample", str(tmp_path / "a.parquet"), "--process", "semivisible", "--events", "5")
+    assert status == 2
+    assert "semivisible-jets" in errors
+
+
+def test_the_rate_of_counts(run: Run) -> None:
+    status, said, _ = run("rate", "--passed", "7", "--total", "2000000")
+    assert status == 0
+    assert said.startswith("100.1 Hz, 68% interval")
