@@ -37,6 +37,8 @@ from darkop_dist.operators.fixed_point import (
 
 LN2 = float(np.log(2.0))
 FEWEST_BITS, MOST_BITS = -4.0, 12.0
+HELD = 10
+"""One event of so many makes no gradient step: the loss that is shown is theirs."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -293,7 +295,7 @@ def train_student(
     """Train a network along the curve between resources and fidelity.
 
     Args:
-        data: what it learns; every tenth event is for validation.
+        data: what it learns; one event of `HELD` is for validation.
         settings: its shape.
         training: how.
         seed: of the first weights and the order of the events.
@@ -311,7 +313,7 @@ def train_student(
     rng = np.random.default_rng(seed)
     student = Student(settings, training, data, rng)
     inputs, target, weight = (torch.tensor(array) for array in (data.inputs, data.target, data.weight))
-    held = torch.arange(len(target)) % 10 == 0
+    held = torch.arange(len(target)) % HELD == 0
     bits = [parameter for name, parameter in student.named_parameters() if "bits" in name]
     rest = [parameter for name, parameter in student.named_parameters() if "bits" not in name]
     optimiser = torch.optim.Adam([{"params": rest}, {"params": bits}], lr=training.learning_rate)

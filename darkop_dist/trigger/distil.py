@@ -21,7 +21,7 @@ import numpy.typing as npt
 from darkop_dist.errors import InputValueError, StatisticsError
 from darkop_dist.events.level1 import decode, input_ranges
 from darkop_dist.events.representations import represent
-from darkop_dist.operators.card import Auc, Losses, ModelInput
+from darkop_dist.operators.card import Losses, ModelInput
 from darkop_dist.operators.checkpoint import Checkpoint
 from darkop_dist.operators.cylinder import CylinderSettings
 from darkop_dist.operators.descent import Epoch as TeacherEpoch
@@ -29,6 +29,7 @@ from darkop_dist.operators.descent import TrainingSettings
 from darkop_dist.operators.evaluation import scoring_function
 from darkop_dist.operators.fixed_point import ARCHITECTURE, SCORES, FixedPointNetwork, FixedPointSettings, weights_of
 from darkop_dist.operators.fixed_point_training import (
+    HELD,
     Distillation,
     Epoch,
     QuantisationSettings,
@@ -43,7 +44,7 @@ from darkop_dist.trigger.sample import Level1Sample
 from darkop_dist.trigger.weighted import threshold_for, weights_at
 
 ROWS = 10_000
-TEACHER_EVENTS = 20_000
+TEACHER_EVENTS = AXIS_EVENTS = 20_000
 LEVEL1 = ModelInput(
     name="level1",
     shape=(57,),
@@ -120,7 +121,7 @@ def train_teacher(
     epochs: int = 8,
     progress: Callable[[TeacherEpoch], None] | None = None,
 ) -> Checkpoint:
-    """Train the full operator on zero-bias crossings, drawn as often as they happen.
+    """Train the full operator on zero-bias crossings, drawn as often as they happen and none of them twice.
 
     Args:
         sample: zero bias.
@@ -130,7 +131,8 @@ def train_teacher(
         progress: called after each epoch.
     """
     weight = sample.crossings.weight
-    rows = np.random.default_rng(seed).choice(len(weight), TEACHER_EVENTS, p=weight / weight.sum())
+    rng, events = np.random.default_rng(seed), min(TEACHER_EVENTS, len(weight))
+    rows = rng.choice(len(weight), events, replace=False, p=weight / weight.sum())
     fields = _fields(sample.inputs[rows], FIELDS)
     return train_cylinder(
         fields,
@@ -252,13 +254,12 @@ def student_checkpoint(
     epochs: Sequence[Epoch],
     kept: int,
     seconds: float,
-    auc: Mapping[str, Auc] | None = None,
 ) -> Checkpoint:
     """A checkpoint of a student.
 
     Args:
         network: in fixed point.
-        sample: what it learned from; a tenth of it fixes the score axis.
+        sample: what it learned from; the tenth of it that made no gradient step fixes the score axis.
         name: of the checkpoint.
         teacher: fingerprint of the teacher.
         seed: of the training.
@@ -266,15 +267,19 @@ def student_checkpoint(
         epochs: all of the training.
         kept: number of the epoch.
         seconds: duration of the training.
-        auc: against signals.
     """
     settings = network.settings
     regions = len(settings.input_shape) > 1
     weight = sample.crossings.weight
-    rows = np.random.default_rng(seed).choice(len(weight), 20_000, p=weight / weight.sum())
+    everything = np.arange(len(sample))
+    held = everything % HELD == 0  # as in the training, which stops at no loss and so leaves them untouched
+    chances = np.where(held, weight, 0.0)
+    rows = np.random.default_rng(seed).choice(len(weight), AXIS_EVENTS, p=chances / chances.sum())
     part = sample.rows(rows)
     axis = fix_score_axis(
-        network.score(part.regions if regions else part.inputs), label="trigger score", sample=sample.about.process
+        network.score(part.regions if regions else part.inputs),
+        label="trigger score",
+        sample=f"{sample.about.process}, drawn as often as they happen",
     )
     spec = (
         LEVEL1
@@ -287,8 +292,6 @@ def student_checkpoint(
             }
         )
     )
-    everything = np.arange(len(sample))
-    held = everything % 10 == 0
     losses = tuple(epoch.loss for epoch in epochs)
     made = Made(
         ARCHITECTURE,
@@ -298,7 +301,7 @@ def student_checkpoint(
         Losses(train=losses, validation=losses, kept_epoch=kept),
         (*APPROXIMATIONS, f"distilled from the operator with fingerprint {teacher}"),
     )
-    checkpoint = make_checkpoint(
+    return make_checkpoint(
         made,
         axis=axis,
         input_spec=spec,
@@ -308,9 +311,6 @@ def student_checkpoint(
         seed=seed,
         training=training.model_dump(mode="json"),
         seconds=seconds,
-    )
-    return (
-        checkpoint if not auc else Checkpoint(checkpoint.card.model_copy(update={"auc": dict(auc)}), checkpoint.weights)
     )
 
 

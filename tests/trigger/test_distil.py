@@ -12,10 +12,10 @@ from level1_events import checkpoint_of, made_up, random_inputs, random_network
 
 from darkop_dist.errors import InputFileError, InputValueError, OutputError, StatisticsError
 from darkop_dist.operators.checkpoint import load_checkpoint, save_checkpoint
-from darkop_dist.operators.fixed_point_training import QuantisationSettings
+from darkop_dist.operators.fixed_point_training import HELD, Epoch, QuantisationSettings
 from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.trigger.conditions import find_conditions
-from darkop_dist.trigger.distil import Yardstick, distillation, judge, score_sample
+from darkop_dist.trigger.distil import Yardstick, distillation, judge, score_sample, student_checkpoint
 from darkop_dist.trigger.pareto import ParetoSet, Point, best_within, make_pareto, read_pareto
 
 CONDITIONS = find_conditions("run2-2018", 2.0033e34)  # 56 collisions, as the made-up samples have
@@ -28,9 +28,21 @@ def test_a_student_is_a_checkpoint_like_others(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scorer.score({"level1": inputs}), network.score(inputs))
     assert scorer.inputs[0].representation == "level1"
     assert "distilled from the operator" in scorer.card.approximations[-1]
+    assert "used neither for gradient steps nor for stopping" in scorer.card.score_axis.fixed_on
     with pytest.raises(InputValueError, match="not finite"):
         scorer.score({"level1": inputs * np.float32(np.nan)})
     np.testing.assert_array_equal(score_sample(load_checkpoint(folder), made_up(inputs)), network.score(inputs))
+
+
+def test_no_event_of_the_score_axis_made_a_gradient_step() -> None:
+    """Training events are all the same here, so that an axis with them in it would be refused."""
+    network, inputs = random_network(2), random_inputs(2000)
+    inputs[np.arange(2000) % HELD != 0] = 0
+    axis = student_checkpoint(
+        network, made_up(inputs), name="held", teacher="0" * 64, seed=1, training=QuantisationSettings(),
+        epochs=(Epoch(0, 0.1, 1.0, network),), kept=0, seconds=1.0,
+    ).card.score_axis  # fmt: skip
+    assert axis.edges[0] == network.score(inputs[::HELD]).min()
 
 
 def test_every_stratum_is_equally_loud() -> None:
@@ -72,6 +84,8 @@ def test_students_that_nothing_beats(tmp_path: Path) -> None:
         )
         card = load_checkpoint(target / one.name).card
         assert card.trained_on.losses.kept_epoch == one.epoch
+    with pytest.raises(InputValueError, match="a rate needs zero bias"):
+        make_pareto(signal, yardstick, tmp_path / "a", teacher=teacher)
     with pytest.raises(OutputError, match="exists already"):
         make_pareto(sample, yardstick, target, teacher=teacher, widths=((4, 2),), training=training)
     with pytest.raises(StatisticsError, match="cannot say which score gives 1 Hz"):
