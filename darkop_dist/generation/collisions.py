@@ -1,14 +1,14 @@
 """Proton collisions for trigger studies: pools in slices of the hardest scattering's transverse momentum.
 
-A zero-bias trigger at 1 kHz takes one of some ten million collisions; no pool of plain minimum bias holds such ones. So
+A zero-bias trigger at 1 kHz takes one of more than a million collisions; no pool of plain minimum bias holds enough. So
 collisions come in slices: soft ones, whose hardest scattering stays below the lowest edge, and hard ones between edges,
 each with its cross section. Together they are the inelastic cross section, and every slice has as many events as wanted
 (the stitching of samples, as in arXiv:2106.04360, without overlap by construction).
 
 Assumptions:
     Soft collisions above the lowest edge are thrown away and replaced by the matrix elements of hard QCD; Pythia's
-    description of both uses the same parton densities and multiparton interactions, and matches to about ten per cent
-    at the edge. Monash 2013, 13 TeV, leading order; no electroweak processes (their rate is below a kHz at 2e34).
+    description of both uses the same parton densities and multiparton interactions, but nothing matches them at the
+    edge. Monash 2013, 13 TeV, leading order; no W and Z bosons, of which there are some thousand a second at 2e34.
 """
 
 from __future__ import annotations
@@ -223,16 +223,15 @@ def _hard(request: SliceRequest) -> tuple[float, Particles]:
 
 def _soft(request: SliceRequest) -> tuple[float, Particles]:
     """Pythia's inelastic collisions without those that are hard."""
-    from darkop_dist.generation.pythia_run import PartRequest, start_pythia
+    from darkop_dist.generation.pythia_run import PartRequest, next_events, start_pythia
 
     lines = pythia_lines(load_process(SOFT), {})
-    part = PartRequest(SOFT, lines, own_matrix_elements=False, seed=SEED, events=request.collisions)
+    part = PartRequest(SOFT, lines, own_matrix_elements=False, seed=SEED, events=BATCH)
     pythia, alive = start_pythia(part)
     found: list[Particles] = []
-    kept = tried = 0
+    kept = 0
     while kept < request.collisions:
-        record = pythia.nextBatch(BATCH)
-        tried += len(record)
+        record, _ = next_events(pythia, part)
         soft = record[ak.to_numpy(record.info.pT2Hat) < request.high_gev**2][: request.collisions - kept]
         kept += len(soft)
         found.append(reduce_particles(_visible(pythia, soft.prt)))

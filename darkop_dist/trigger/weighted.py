@@ -2,9 +2,9 @@
 
 A rate is the sum of the weights of the accepted crossings times the crossings per second. Its interval is the gamma
 interval of Fay and Feuer (Statistics in Medicine 16 (1997) 791), made for weighted sums of Poisson counts: with equal
-weights it is Garwood's exact Poisson interval, and it has covered at least as often as it says in every study since
-(their table; Tiwari et al., Stat. Methods Med. Res. 15 (2006) 547). One count more, at the largest weight of any
-crossing that could have passed, enters the upper end: what a stratum might still hide is in the interval.
+weights it is Garwood's exact Poisson interval; with others it is known to be conservative, not proved to be. One count
+more, at the largest weight of any crossing that could have passed, enters the upper end: what a stratum might still
+hide is in the interval.
 """
 
 from __future__ import annotations
