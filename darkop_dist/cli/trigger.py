@@ -40,9 +40,10 @@ def sample(
 ) -> None:
     """Simulate what a trigger sees: zero-bias crossings, or a signal with pile-up."""
     from darkop_dist.runs import cache_directory
-    from darkop_dist.trigger.sample import write_sample
+    from darkop_dist.trigger.sample import require_new, write_sample
     from darkop_dist.trigger.simulate import Pileup, simulate_signal, simulate_zero_bias
 
+    require_new(output)
     pileup = Pileup(cache_directory(), soft, hard, workers)
     if process is None:
         made = simulate_zero_bias(pileup, mean_collisions, crossings=events, least=least, seed=seed)

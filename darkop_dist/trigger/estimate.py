@@ -13,7 +13,7 @@ from darkop_dist.errors import InputValueError, StatisticsError
 from darkop_dist.operators.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from darkop_dist.trigger.conditions import Conditions, find_conditions
 from darkop_dist.trigger.distil import score_sample
-from darkop_dist.trigger.sample import Level1Sample, read_sample
+from darkop_dist.trigger.sample import Level1Sample, read_sample, require_zero_bias
 from darkop_dist.trigger.seeds import accepted, load_menu
 from darkop_dist.trigger.weighted import SampledRate, sampled_rate, threshold_for, weights_at
 
@@ -163,18 +163,6 @@ def stability(
         )
         found.append(_stability(change, score_sample(checkpoint, damaged), weight, conditions, threshold))
     return tuple(found)
-
-
-def require_zero_bias(sample: Level1Sample) -> None:
-    """Check that a sample is one of zero bias.
-
-    Raises:
-        InputValueError: it is one of a signal.
-    """
-    if sample.about.kind != "zero-bias":
-        raise InputValueError(
-            "sample", f"it holds {sample.about.process}, a rate needs zero bias", "Make it with darkop trigger sample"
-        )
 
 
 def _stability(

@@ -30,7 +30,7 @@ from darkop_dist.trigger.distil import (
     train_teacher,
 )
 from darkop_dist.trigger.logic import ranges_of, trace_logic
-from darkop_dist.trigger.sample import Level1Sample
+from darkop_dist.trigger.sample import Level1Sample, require_zero_bias
 
 FILE = "pareto.json"
 WIDTHS = ((32, 16, 3), (16, 8, 3), (16, 3), (8, 3))
@@ -115,11 +115,14 @@ def make_pareto(
 
     Raises:
         OutputError: the folder exists or cannot be written.
+        InputValueError: a sample of a signal stands where one of zero bias must.
         StatisticsError: the yardstick's sample cannot say which score gives the rate.
     """
     target, settings = Path(folder), training or QuantisationSettings()
     if target.exists():
         raise OutputError(f"{target}: exists already. Choose another folder")
+    for events in (sample, yardstick.zero_bias):
+        require_zero_bias(events)
     full = teacher or train_teacher(
         sample,
         name="teacher",

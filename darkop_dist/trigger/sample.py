@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from darkop_dist.errors import InputFileError, OutputError
+from darkop_dist.errors import InputFileError, InputValueError, OutputError
 from darkop_dist.events.level1 import INPUTS, input_ranges
 from darkop_dist.trigger.crossings import Crossings
 from darkop_dist.trigger.detector import Seen
@@ -98,9 +97,28 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("darkop-dist", "numpy", "pythia8mc")}
 
 
-def batch_of(sample: Level1Sample, shape: tuple[int, ...], name: str) -> Mapping[str, npt.NDArray[np.float32]]:
-    """The batch that a model with an input of this shape scores: objects or regions."""
-    return {name: sample.regions if shape == REGIONS else sample.inputs}
+def require_zero_bias(sample: Level1Sample) -> None:
+    """Check that a sample is one of zero bias.
+
+    Raises:
+        InputValueError: it is one of a signal.
+    """
+    if sample.about.kind != "zero-bias":
+        raise InputValueError(
+            "sample", f"it holds {sample.about.process}, a rate needs zero bias", "Make it with darkop trigger sample"
+        )
+
+
+def require_new(path: str | Path) -> Path:
+    """Find out before the work that nothing would be replaced.
+
+    Raises:
+        OutputError: the file exists.
+    """
+    target = Path(path)
+    if target.exists():
+        raise OutputError(f"{target}: exists already. Choose another name or ask to overwrite it")
+    return target
 
 
 def write_sample(sample: Level1Sample, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -109,9 +127,7 @@ def write_sample(sample: Level1Sample, path: str | Path, *, overwrite: bool = Fa
     Raises:
         OutputError: the file exists and ``overwrite`` is false, or it cannot be written.
     """
-    target, c = Path(path), sample.crossings
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target}: exists already. Choose another name or ask to overwrite it")
+    target, c = Path(path) if overwrite else require_new(path), sample.crossings
     table = pa.table(
         {
             "inputs": pa.FixedSizeListArray.from_arrays(pa.array(c.seen.inputs.ravel()), INPUTS),

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from darkop_dist.cli import main
-
 Run = Callable[..., tuple[object, str, str]]
 
 README_MODEL = {  # the model of pyhf's README
@@ -38,17 +36,9 @@ README_MODEL = {  # the model of pyhf's README
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(run_darkop: Run) -> Run:
     """Runs ``darkop limit`` and gives status, output and errors."""
-
-    def command(*words: str) -> tuple[object, str, str]:
-        monkeypatch.setattr("sys.argv", ["darkop", "limit", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        told = capsys.readouterr()
-        return left.value.code, told.out, told.err
-
-    return command
+    return lambda *words: run_darkop("limit", *words)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkop_dist.cli import main
 from darkop_dist.operators.checkpoint import load_checkpoint
 from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.trigger import distil
@@ -19,15 +18,9 @@ Run = Callable[..., tuple[object, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.setattr("sys.argv", ["darkop", "trigger", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
+def run(run_darkop: Run) -> Run:
+    """Runs ``darkop trigger`` and gives status, output and errors."""
+    return lambda *words: run_darkop("trigger", *words)
 
 
 @pytest.mark.slow
@@ -51,6 +44,9 @@ def test_from_collisions_to_an_export(run: Run, tmp_path: Path, monkeypatch: pyt
     at = ("--conditions", "run2-2018", "--luminosity", "3.576e33")  # ten collisions a crossing
     students = tmp_path / "students"
     arguments = ("--sample", str(zero), "--zero-bias", str(zero), "--signal", str(signal), "--output", str(students))
+    status, _, errors = run("sample", str(zero), *few)
+    assert status == 2
+    assert "zero.parquet: exists already" in errors, "said before anything is simulated"
     status, said, errors = run("train", *arguments, "--widths", "4-2", "--epochs", "10", "--rate", "2e6", *at)
     assert status == 0, errors
     assert "teacher: svj 0." in said or "teacher: svj 1." in said
