@@ -8,7 +8,7 @@ import numpy as np
 
 from darkop_dist.events.level1 import input_ranges
 from darkop_dist.operators.checkpoint import Checkpoint
-from darkop_dist.operators.fixed_point import FixedPointNetwork, FixedPointSettings, Format, Layer
+from darkop_dist.operators.fixed_point import FixedPointNetwork, FixedPointSettings, Format, Layer, Patches
 from darkop_dist.operators.fixed_point_training import Epoch, QuantisationSettings
 from darkop_dist.trigger.crossings import Crossings
 from darkop_dist.trigger.detector import Seen
@@ -87,4 +87,13 @@ def checkpoint_of(network: FixedPointNetwork, name: str = "toy-trigger") -> Chec
     return student_checkpoint(
         network, sample, name=name, teacher="0" * 64, seed=1, training=QuantisationSettings(), epochs=(epoch,), kept=0,
         seconds=1.0,
+    )  # fmt: skip
+
+
+def field_settings(step_columns: int, score_integer: int, score_fraction: int) -> FixedPointSettings:
+    """A convolution of a field of 4 x 6 in patches of 2 x 3, and a layer behind it."""
+    patches = Patches(rows=2, columns=3, step_rows=2, step_columns=step_columns)
+    return FixedPointSettings(
+        input_shape=(4, 6), patches=patches, widths=(2, 1), score="value", score_integer=score_integer,
+        score_fraction=score_fraction,
     )  # fmt: skip

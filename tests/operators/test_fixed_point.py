@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from level1_events import random_inputs, random_network
+from level1_events import field_settings, random_inputs, random_network
 
-from darkop_dist.operators.fixed_point import FixedPointSettings, Format, Patches, network_of, patch_index, weights_of
+from darkop_dist.operators.fixed_point import Format, network_of, patch_index, weights_of
 
 
 def test_a_format_cuts_downwards_and_saturates() -> None:
@@ -47,14 +47,7 @@ def test_a_checkpoint_holds_it_exactly() -> None:
 
 
 def test_patches_wrap_around_in_azimuth() -> None:
-    settings = FixedPointSettings(
-        input_shape=(4, 6),
-        patches=Patches(rows=2, columns=3, step_rows=2, step_columns=2),
-        widths=(2, 1),
-        score="value",
-        score_integer=4,
-        score_fraction=0,
-    )
+    settings = field_settings(2, 4, 0)
     index = patch_index(settings)
     assert index.shape == (6, 6)
     assert index[2].tolist() == [4, 5, 0, 10, 11, 6]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("da4ml")
-from level1_events import random_inputs, random_network
+from level1_events import field_settings, random_inputs, random_network
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.operators.fixed_point import FixedPointNetwork, FixedPointSettings, Format, Layer, Patches
+from darkop_dist.operators.fixed_point import FixedPointNetwork, Format, Layer
 from darkop_dist.trigger.logic import emulate, ranges_of, trace_logic
 
 
@@ -36,14 +36,7 @@ def test_numbers_with_many_bits_are_multiplied() -> None:
 
 def test_a_convolution_of_regions() -> None:
     rng = np.random.default_rng(8)
-    settings = FixedPointSettings(
-        input_shape=(4, 6),
-        patches=Patches(rows=2, columns=3, step_rows=2, step_columns=3),
-        widths=(2, 1),
-        score="value",
-        score_integer=9,
-        score_fraction=1,
-    )
+    settings = field_settings(3, 9, 1)
     first = Layer(
         rng.integers(-3, 4, (6, 2)) / 8.0,
         np.array([0.5, -1.0]),

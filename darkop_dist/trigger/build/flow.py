@@ -18,7 +18,6 @@ from darkop_dist.trigger.build.result import (
     BUNCH_CROSSING_NS,
     LHC_MHZ,
     ParityCheck,
-    ResourceCount,
     TriggerBuild,
     clock_for,
     write_build,
@@ -35,8 +34,8 @@ Say = Callable[[str], None]
 MOST_STAGES = 8
 SEEDS = (1, 2, 3)
 NOTE = (
-    "Latency from the register of the inputs to that of the score, both counted once; capturing the inputs takes one "
-    "more clock. Routed on one ECP5 in a frame of shift registers; another chip is faster or slower."
+    "Latency from the register of the inputs to the register of the score; capturing the inputs takes one more clock. "
+    "Routed on one ECP5 in a frame of shift registers; another chip is faster or slower."
 )
 
 
@@ -101,7 +100,7 @@ def build_open(
         latency_budget_ns=latency_budget_ns,
         meets_budget=clock >= LHC_MHZ and latency <= latency_budget_ns * (1 + 1e-9) and fits,
         timing_source=f"routed on ECP5 by nextpnr ({routed.part}, seed {routed.seed})",
-        resources=tuple(ResourceCount(**vars(part)) for part in (routed.resources, other)),
+        resources=(routed.resources, other),
         parity=tuple(parity),
         adders=design.adders,
         depth=design.depth,

@@ -14,8 +14,17 @@ BUNCH_CROSSING_NS = 25.0
 LHC_MHZ = 40.0
 
 
-class ResourceCount(BaseModel):
-    """What a design takes; see `synthesis.Resources`."""
+class Resources(BaseModel):
+    """What a design takes on a chip.
+
+    Attributes:
+        family: of the chip.
+        luts: look-up tables (4 inputs on ECP5, 6 on UltraScale+; on ECP5 two of them carry two bits of an adder).
+        flip_flops: registers, those of the score and of the captured inputs included.
+        multipliers: DSP blocks.
+        memories: block memories.
+        source: the tool that counted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,7 +91,7 @@ class TriggerBuild(BaseModel):
     latency_budget_ns: float
     meets_budget: bool
     timing_source: str
-    resources: tuple[ResourceCount, ...]
+    resources: tuple[Resources, ...]
     parity: tuple[ParityCheck, ...]
     adders: float
     depth: float

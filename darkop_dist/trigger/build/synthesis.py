@@ -8,32 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkop_dist.errors import InputValueError, RunError
+from darkop_dist.trigger.build.result import Resources
 from darkop_dist.trigger.build.tools import NEXTPNR, YOSYS, run_tool
 from darkop_dist.trigger.build.verilog import FRAME, Design
 
 ECP5, ULTRASCALE = "ecp5", "xilinx-ultrascale+"
 PART = "LFE5U-85F, speed grade 8"
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a design takes on a chip.
-
-    Attributes:
-        family: of the chip.
-        luts: look-up tables (4 inputs on ECP5, 6 on UltraScale+; on ECP5 two of them carry two bits of an adder).
-        flip_flops: registers, those of the score and of the captured inputs included.
-        multipliers: DSP blocks.
-        memories: block memories.
-        source: the tool that counted.
-    """
-
-    family: str
-    luts: int
-    flip_flops: int
-    multipliers: int
-    memories: int
-    source: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from darkop_dist.errors import OutputError
-
-logger = logging.getLogger(__name__)
 
 NAME, FRAME = "trigger", "trigger_frame"
 ROM_STYLE = "(* rom_style"
@@ -26,7 +23,6 @@ class Design:
         folder: of the project.
         stages: registers from the inputs to the score, the score's own included and that of the inputs left out.
         input_bits: bits of the hardware's inputs, shape (inputs,).
-        input_signed: whether an input has a sign, shape (inputs,).
         score_bits: bits of the score.
         score_step: what its lowest bit stands for.
         adders: da4ml's estimate of LUTs.
@@ -36,7 +32,6 @@ class Design:
     folder: Path
     stages: int
     input_bits: npt.NDArray[np.int64]
-    input_signed: npt.NDArray[np.bool_]
     score_bits: int
     score_step: float
     adders: float
@@ -90,7 +85,6 @@ def write_design(logic: Any, folder: Path, stages: int) -> Design:
             folder=folder,
             stages=stages if stages == 1 else len(circuit.solutions),
             input_bits=signed + integer + fraction,
-            input_signed=signed.astype(bool),
             score_bits=sign + whole + part,
             score_step=2.0**-part,
             adders=float(logic.cost),

@@ -19,8 +19,8 @@ from darkop_dist.errors import InputValueError, MissingToolError, OutputError, R
 from darkop_dist.operators.fixed_point import Format
 from darkop_dist.trigger.build import flow
 from darkop_dist.trigger.build.flow import build_open, compare
-from darkop_dist.trigger.build.result import TriggerBuild
-from darkop_dist.trigger.build.synthesis import ECP5, Resources, Routed, synthesise
+from darkop_dist.trigger.build.result import Resources, TriggerBuild
+from darkop_dist.trigger.build.synthesis import ECP5, Routed, synthesise
 from darkop_dist.trigger.build.tools import COMPILER, Tool, run_tool
 from darkop_dist.trigger.build.verilator import simulate
 from darkop_dist.trigger.build.verilog import write_design
@@ -83,7 +83,8 @@ def test_stages_and_seeds_are_tried_until_the_budget_is_met(
     latency_ns: float,
 ) -> None:
     """The tools are replaced here: what is tested is which of their answers is taken."""
-    resources, answers = Resources("ecp5", 100, 10, 0, 0, "made up"), list(clocks)
+    resources = Resources(family="ecp5", luts=100, flip_flops=10, multipliers=0, memories=0, source="made up")
+    answers = list(clocks)
 
     def answer(design: object, *, target_mhz: float, seed: int) -> Routed:
         del design, target_mhz
