@@ -145,10 +145,14 @@ def make_pareto(
             point = _point(epoch, shape, yardstick)
             if point is None or epoch.network is None:
                 continue
-            student = student_checkpoint(
-                epoch.network, sample, name=point.name, teacher=full.card.fingerprint, seed=seed, training=settings,
-                epochs=epochs, kept=epoch.number, seconds=clock(),
-            )  # fmt: skip
+            try:
+                student = student_checkpoint(
+                    epoch.network, sample, name=point.name, teacher=full.card.fingerprint, seed=seed,
+                    training=settings, epochs=epochs, kept=epoch.number, seconds=clock(),
+                )  # fmt: skip
+            except InputValueError as error:  # so few bits that most crossings have one score
+                say(f"{point.name} is left out: {error}")
+                continue
             points.append((point, student))
         say(f"students {'-'.join(map(str, shape))}: {len(epochs)} epochs in {clock():.0f} s")
     if not points:

@@ -14,6 +14,7 @@ from darkop_dist.errors import InputFileError, InputValueError, OutputError, Sta
 from darkop_dist.operators.checkpoint import load_checkpoint, save_checkpoint
 from darkop_dist.operators.fixed_point_training import HELD, Epoch, QuantisationSettings
 from darkop_dist.scoring.local import LocalScorer
+from darkop_dist.trigger import pareto
 from darkop_dist.trigger.conditions import find_conditions
 from darkop_dist.trigger.distil import Yardstick, distillation, judge, score_sample, student_checkpoint
 from darkop_dist.trigger.pareto import ParetoSet, Point, best_within, make_pareto, read_pareto
@@ -64,6 +65,22 @@ def test_a_judge_keeps_the_rate() -> None:
     assert above <= 1e6
     assert judged.efficiency["one"] == np.mean(signal.inputs[:, 27] >= judged.threshold)
     assert judged.mean == judged.efficiency["one"]
+
+
+def test_a_student_with_too_few_scores_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InputValueError("score axis", "more than 45% of the scores are the same number", "Train with more events")
+
+    sample, said = made_up(random_inputs(2000, 3)), []
+    monkeypatch.setattr(pareto, "student_checkpoint", refuse)
+    yardstick = Yardstick(sample, {"one": made_up(random_inputs(50), kind="signal")}, CONDITIONS, 2e6)
+    training = QuantisationSettings(epochs=3, float_epochs=1, batch=256)
+    with pytest.raises(StatisticsError, match="no student can be judged at 2e"):
+        make_pareto(
+            sample, yardstick, tmp_path / "set", teacher=checkpoint_of(random_network(6, (8, 4))), widths=((4, 2),),
+            training=training, say=said.append,
+        )  # fmt: skip
+    assert any("is left out: score axis: more than 45%" in line for line in said)
 
 
 def test_students_that_nothing_beats(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from darkop_dist.trigger.build.export import Export, export_gpu
 @pytest.mark.parametrize("score", ["squares", "error", "value"])
 def test_onnx_gives_the_scores_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str) -> None:
     monkeypatch.setattr(export, "MEASURED_S", 0.01)
-    network = random_network(3, (5, 1) if score == "value" else (5, 3), score)
+    network = random_network(5, (5, 1), score) if score == "value" else random_network(3, (5, 3), score)
     inputs = random_inputs(2000)
     made = export_gpu(checkpoint_of(network), inputs, tmp_path / "export", batches=(1, 64))
     session = onnxruntime.InferenceSession(str(made.onnx), providers=["CPUExecutionProvider"])
