@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkop_dist.scoring.pool.head import free_port
+
 START_S = 30.0
 UNPRIVILEGED = ("--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
 MAY_READ = ("--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
@@ -120,7 +122,7 @@ def _start(folder: Path, place: Path, lines: Sequence[str], environment: Mapping
         for path in (place, place / "admin"):
             shutil.chown(path, "nobody")
         command = ["setpriv", *UNPRIVILEGED, *MAY_READ, *command]
-    port = _free_port()
+    port = free_port("127.0.0.1", 0, "-p")
     log = place / "log"
     with log.open("wb") as said:
         process = subprocess.Popen(
@@ -133,13 +135,6 @@ def _start(folder: Path, place: Path, lines: Sequence[str], environment: Mapping
         server.stop()
         raise
     return server
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _wait_for(server: XrootdServer) -> None:

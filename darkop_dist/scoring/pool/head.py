@@ -6,6 +6,7 @@ import atexit
 import logging
 import math
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -35,6 +36,10 @@ that this is such a place, all its processes bind to the loopback interface."""
 _LAST_WORDS: list[LastWords] = []
 """Of this process while it is in a cluster: one, or none."""
 
+_OWN_PORTS = range(20_000, 32_768)
+"""Above those of Ray's workers, below those that Linux (from 32768) and others (from 49152) give to connections."""
+
+_PORT_TRIALS = 20
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 _SHORT = "/tmp"  # noqa: S108  # Ray's sockets lie there, whose paths may have 107 characters; the folder has a random name
 
@@ -230,6 +235,9 @@ def check_reachable(address: str, timeout_s: float = 5.0) -> None:
 def free_port(host: str, port: int, option: str) -> int:
     """A port that can be listened on, found out before Ray is started for nothing.
 
+    Where any will do, it is none of those that the system gives to outgoing connections and Ray to its workers: Ray
+    listens there only seconds later, and again after each restart of the proxy, and nobody should have it by then.
+
     Args:
         host: where.
         port: 0 for any.
@@ -238,15 +246,23 @@ def free_port(host: str, port: int, option: str) -> int:
     Raises:
         UserError: it cannot be had.
     """
+    chance = random.SystemRandom()
+    for trial in [chance.choice(_OWN_PORTS) for _ in range(_PORT_TRIALS)] if port == 0 else ():
+        with suppress(OSError):
+            return _listen_once(host, trial)
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port))
-            return int(trial.getsockname()[1])
+        return _listen_once(host, port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"port {port} of {host} cannot be had: {reason}. Give another one with {option}") from error
+
+
+def _listen_once(host: str, port: int) -> int:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((host, port))
+        return int(trial.getsockname()[1])
 
 
 @contextmanager

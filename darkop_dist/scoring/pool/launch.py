@@ -68,23 +68,31 @@ def deploy(settings: PoolSettings, checkpoints: Mapping[str, Checkpoint]) -> Poo
         RunError: the pool does not start.
     """
     from ray import serve
+    from ray.exceptions import RayError
     from ray.serve.config import HTTPOptions, gRPCOptions
 
     from darkop_dist.scoring.pool import store
     from darkop_dist.scoring.pool.messages import SERVICER
 
     listen = settings.listen
-    serve.start(
-        http_options=HTTPOptions(
-            host=listen.host,
-            port=listen.port,
-            ssl_keyfile=None if listen.key is None else str(listen.key),
-            ssl_certfile=None if listen.certificate is None else str(listen.certificate),
-        ),
-        grpc_options=gRPCOptions()
-        if settings.grpc_port is None
-        else gRPCOptions(port=settings.grpc_port, grpc_servicer_functions=[SERVICER], enable_reflection=False),
-    )
+    try:
+        serve.start(
+            http_options=HTTPOptions(
+                host=listen.host,
+                port=listen.port,
+                ssl_keyfile=None if listen.key is None else str(listen.key),
+                ssl_certfile=None if listen.certificate is None else str(listen.certificate),
+            ),
+            grpc_options=gRPCOptions()
+            if settings.grpc_port is None
+            else gRPCOptions(port=settings.grpc_port, grpc_servicer_functions=[SERVICER], enable_reflection=False),
+        )
+    except (RayError, TimeoutError) as error:
+        ports = f"port {listen.port}" + (f" and {settings.grpc_port}" if settings.grpc_port is not None else "")
+        raise RunError(
+            f"Serve does not listen at {ports} of {listen.host}: {str(error).strip().splitlines()[-1]}. If somebody "
+            "has taken a port meanwhile, start it again, or with other ports"
+        ) from error
     _check_proxy(settings)
     fingerprints = {name: store.put_checkpoint(checkpoint) for name, checkpoint in checkpoints.items()}
     store.put_record(Record(settings=settings, fingerprints=fingerprints))

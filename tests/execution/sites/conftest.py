@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from darkop_dist.scoring.pool import head
+
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return head.free_port("127.0.0.1", 0, "another port")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +25,21 @@ from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.scoring.pool.head import free_port
 
 ADDRESS = "127.0.0.1:1"
+
+TAKEN = """
+import socket, sys
+from darkop_dist.scoring.pool.head import free_port, own_ray
+from darkop_dist.scoring.pool.launch import deploy
+from darkop_dist.scoring.pool.settings import PoolSettings
+from darkop_dist.scoring.server.listen import Listen
+http, grpc = (free_port("127.0.0.1", 0, "--port") for _ in range(2))
+settings = PoolSettings(models={"m": "m"}, listen=Listen(port=http), grpc_port=grpc)
+with socket.create_server(("127.0.0.1", grpc)), own_ray(settings, folder=sys.argv[1]):
+    try:
+        deploy(settings, {})
+    except Exception as error:
+        print(f"said {type(error).__name__}: {error}".replace(str(http), "HTTP").replace(str(grpc), "GRPC"))
+"""
 
 
 def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
@@ -202,3 +219,14 @@ def test_a_pool_whose_ray_was_killed_ends_too(
         pool.process.send_signal(signal.SIGTERM)
         pool.process.wait(60)  # the drain is given up after 1 + 15 s
     assert run_darkop("serve", "--status", pool.ray).returncode == 2
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_while_ray_starts(short_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TAKEN, str(short_folder)], capture_output=True, text=True, timeout=120, check=False
+    )
+    said = next((line for line in done.stdout.splitlines() if line.startswith("said ")), done.stderr[-4000:])
+    assert said.startswith("said RunError: Serve does not listen at port HTTP and GRPC of 127.0.0.1: ")
+    assert "bind to address 127.0.0.1:GRPC" in said
+    assert "If somebody has taken a port meanwhile, start it again" in said
