@@ -63,7 +63,10 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     signal: Signals = None,
     teacher: Annotated[str | None, typer.Option(help="Checkpoint of the full operator; trained without.")] = None,
-    widths: Annotated[list[str] | None, typer.Option(help="Of a student's layers, such as 16-8-3.")] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Of students: 16-8-3, autoencoder:8-4-8, regions:2-8-3; may be given several times."),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Of a student's training.")] = 60,
     rate: Annotated[float, typer.Option(help="In Hz, at which students are judged.")] = 1000.0,
     conditions: Conditions = "run2-2018",
@@ -76,8 +79,9 @@ def train(
     from darkop_dist.operators.fixed_point_training import QuantisationSettings
     from darkop_dist.trigger.conditions import find_conditions
     from darkop_dist.trigger.distil import Yardstick
-    from darkop_dist.trigger.pareto import WIDTHS, make_pareto
+    from darkop_dist.trigger.pareto import SHAPES, make_pareto
     from darkop_dist.trigger.sample import read_sample
+    from darkop_dist.trigger.shapes import shape_of
 
     if not signal:
         raise InputValueError("--signal", "none is given", "Give one or more, so that students can be compared")
@@ -91,13 +95,15 @@ def train(
         ),
         output,
         teacher=None if teacher is None else load_checkpoint(find_checkpoint(teacher)),
-        widths=tuple(_widths(text) for text in widths) if widths else WIDTHS,
+        shapes=tuple(map(shape_of, shape)) if shape else SHAPES,
         training=QuantisationSettings(epochs=epochs, float_epochs=epochs // 5, beta_first=1e-8, beta_last=3e-5),
         seed=seed,
         say=lambda text: OUT.print(text, markup=False),
     )
     table = Table("student", "LUTs (estimate)", "depth", *found.teacher, box=None)
     table.add_row("teacher", "", "", *(f"{value:.3f}" for value in found.teacher.values()))
+    for name, efficiency in found.floats.items():
+        table.add_row(f"{name} in float", "", "", *(f"{value:.3f}" for value in efficiency.values()))
     for point in found.points:
         row = (f"{value:.3f}" for value in point.efficiency.values())
         table.add_row(point.name, f"{point.luts:.0f}", f"{point.depth:g}", *row)
@@ -146,6 +152,9 @@ def build(
             f"{part.memories} memories ({part.source})",
             markup=False,
         )
+    if made.efficiency:
+        shown = ", ".join(f"{name} {value:.3f} ({made.reference[name]:.3f})" for name, value in made.efficiency.items())
+        OUT.print(f"efficiency at {made.rate_hz:g} Hz (of the full operator): {shown}", markup=False)
     OUT.print(made.note, markup=False)
 
 
@@ -191,12 +200,3 @@ def rate(
     OUT.print(
         f"{found.rate_hz:.4g} Hz, {found.confidence_level:.0%} interval {found.low_hz:.4g} to {found.high_hz:.4g} Hz"
     )
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    from darkop_dist.errors import InputValueError
-
-    try:
-        return tuple(int(part) for part in text.split("-"))
-    except ValueError as error:
-        raise InputValueError("--widths", f"{text!r} is no list of widths", "Write it as 16-8-3") from error

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -84,6 +84,7 @@ class Distillation:
         weight: of each event in the loss, mean about 1, shape (events,).
         scale: power of two by which each input is divided, shape (inputs,).
         most: largest absolute value of each input that the hardware can give, shape (inputs,).
+        error_inputs: the inputs that an autoencoder gives back; empty for other scores.
     """
 
     inputs: npt.NDArray[np.float32]
@@ -91,6 +92,7 @@ class Distillation:
     weight: npt.NDArray[np.float32]
     scale: Floats
     most: Floats
+    error_inputs: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,15 @@ class Epoch:
         number: the epoch, from 0.
         loss: fidelity on the validation events.
         ebops: products of bits.
-        network: in fixed point; None before rounding begins.
+        network: in fixed point; before rounding begins its formats are so wide that they cut nothing.
+        rounded: whether rounding has begun.
     """
 
     number: int
     loss: float
     ebops: float
-    network: FixedPointNetwork | None
+    network: FixedPointNetwork
+    rounded: bool = True
 
 
 class _Floor(torch.autograd.Function):
@@ -158,6 +162,7 @@ class Student(nn.Module):
         most_bits = np.ceil(np.log2(np.maximum(data.most, 1.0) / data.scale + 1e-9))
         self.register_buffer("input_integer", torch.tensor(most_bits, dtype=torch.float32))
         self.input_bits = nn.Parameter(torch.tensor(training.input_bits - most_bits, dtype=torch.float32))
+        self.error_inputs = torch.tensor(data.error_inputs)
         self.input_most = torch.tensor(np.log2(data.scale), dtype=torch.float32)  # no bits below the hardware's
         self.patches = torch.tensor(patch_index(settings)) if settings.patches is not None else None
         fan_in = settings.inputs if self.patches is None else self.patches.shape[1]
@@ -175,7 +180,19 @@ class Student(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Outputs of the last layer, and the sums of each layer before their format cuts them."""
-        found = self._input(inputs)
+        return self._through(self._input(inputs))
+
+    def score(self, inputs: Tensor) -> Tensor:
+        """What is compared with the target."""
+        seen = self._input(inputs)
+        outputs, _ = self._through(seen)
+        if self.settings.score == "squares":
+            return torch.sqrt((outputs * outputs).sum(dim=1) + 1e-6)
+        if self.settings.score == "error":
+            return (seen[:, self.error_inputs] - outputs).abs().sum(dim=1)
+        return outputs[:, 0]
+
+    def _through(self, found: Tensor) -> tuple[Tensor, list[Tensor]]:
         sums: list[Tensor] = []
         for place in range(len(self.weights)):
             if place == 0 and self.patches is not None:
@@ -185,12 +202,6 @@ class Student(nn.Module):
             found = self._cut(place, torch.relu(found) if self._has_relu(place) else found)
             found = found.reshape(len(found), -1)
         return found, sums
-
-    def score(self, outputs: Tensor) -> Tensor:
-        """What is compared with the target."""
-        if self.settings.score == "squares":
-            return torch.sqrt((outputs * outputs).sum(dim=1) + 1e-6)
-        return outputs[:, 0]
 
     def ebops(self) -> Tensor:
         """Products of the bits of weights and of what they multiply."""
@@ -218,11 +229,15 @@ class Student(nn.Module):
             self.get_buffer(f"integer{place}").copy_(torch.ceil(torch.log2(most)).clamp(-6.0, 10.0))
 
     def network(self) -> FixedPointNetwork:
-        """The network in fixed point, with the scale of the inputs in its formats and first weights."""
+        """The network in fixed point, with the scale of the inputs in its formats and first weights.
+
+        Before rounding begins its formats cut nothing: it is the float model, to some 1e-9.
+        """
         with torch.no_grad():
             scale = self.scale.double().numpy()
-            fraction = np.minimum(np.rint(self.input_bits.double().numpy()), self.input_most.double().numpy())
             shift = np.log2(scale)
+            fraction = np.minimum(np.rint(self.input_bits.double().numpy()), self.input_most.double().numpy())
+            fraction = fraction if self.rounding else shift
             input_format = Format(
                 True,
                 np.asarray(self.input_integer.double().numpy() + shift, dtype=np.int64),
@@ -239,14 +254,18 @@ class Student(nn.Module):
                         weight,
                         self._bias(place).double().numpy().copy(),
                         self._has_relu(place),
-                        Format(
-                            not self._has_relu(place),
-                            self.get_buffer(f"integer{place}").double().numpy().astype(np.int64),
-                            np.rint(self.output_bits[place].double().numpy()).astype(np.int64),
-                        ),
+                        self._format(place),
                     )
                 )
-        return FixedPointNetwork(self.settings, input_format, tuple(layers), np.zeros(0, dtype=np.int64), np.zeros(0))
+        compared = self.error_inputs.numpy()
+        return FixedPointNetwork(self.settings, input_format, tuple(layers), compared, 1.0 / scale[compared])
+
+    def _format(self, place: int) -> Format:
+        integer = self.get_buffer(f"integer{place}").double().numpy().astype(np.int64)
+        fraction = np.rint(self.output_bits[place].double().numpy()).astype(np.int64)
+        if not self.rounding:
+            integer, fraction = np.full_like(integer, 20), np.full_like(fraction, 30)
+        return Format(not self._has_relu(place), integer, fraction)
 
     def _has_relu(self, place: int) -> bool:
         return place < len(self.weights) - 1 or self.settings.score == "value"
@@ -302,7 +321,7 @@ def train_student(
         progress: called after each epoch.
 
     Returns:
-        The epochs, in their order; those after rounding began hold their network.
+        The epochs, in their order.
 
     Raises:
         InputValueError: the arrays do not fit each other.
@@ -310,6 +329,12 @@ def train_student(
     """
     if data.inputs.shape != (len(data.target), settings.inputs) or len(data.target) < 20:
         raise InputValueError("distillation", f"inputs of shape {data.inputs.shape}", "Give 20 events or more")
+    if settings.score == "error" and len(data.error_inputs) != settings.widths[-1]:
+        raise InputValueError(
+            "distillation",
+            f"{len(data.error_inputs)} inputs are compared with {settings.widths[-1]} outputs",
+            "Give an input for each output of the last layer",
+        )
     rng = np.random.default_rng(seed)
     student = Student(settings, training, data, rng)
     inputs, target, weight = (torch.tensor(array) for array in (data.inputs, data.target, data.weight))
@@ -333,8 +358,7 @@ def train_student(
         order = rng.permutation(places)
         for start in range(0, len(order), training.batch):
             rows = torch.from_numpy(order[start : start + training.batch])
-            outputs, _ = student(inputs[rows])
-            loss = _fidelity(student.score(outputs), target[rows], weight[rows])
+            loss = _fidelity(student.score(inputs[rows]), target[rows], weight[rows])
             if beta:
                 loss = loss + beta * student.ebops()
             optimiser.zero_grad()
@@ -346,13 +370,11 @@ def train_student(
         if student.rounding:
             student.calibrate(inputs[~held])
         with torch.no_grad():
-            outputs, _ = student(inputs[held])
-            value = float(_fidelity(student.score(outputs), target[held], weight[held]))
+            value = float(_fidelity(student.score(inputs[held]), target[held], weight[held]))
             ebops = float(student.ebops())
         if not np.isfinite(value):
             raise FitError(f"the loss is not finite after epoch {number}. Use a smaller learning rate")
-        network = copy.deepcopy(student).network() if student.rounding else None
-        found.append(Epoch(number, value, ebops, network))
+        found.append(Epoch(number, value, ebops, copy.deepcopy(student).network(), student.rounding))
         if progress is not None:
             progress(found[-1])
     return tuple(found)
@@ -366,14 +388,14 @@ def _fidelity(found: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def score_bits(network: FixedPointNetwork, inputs: npt.NDArray[np.float32]) -> FixedPointSettings:
     """Settings with a format of the score that these events do not saturate, with one bit to spare."""
     wide = network.settings.model_copy(update={"score_integer": MOST_SCORE_BITS, "score_fraction": MOST_SCORE_BITS})
-    last = network.outputs(inputs)
-    total = (last * last).sum(axis=1) if wide.score == "squares" else last[:, 0]
-    integer = int(np.ceil(np.log2(max(float(total.max()), 2.0**-8)))) + 1
-    fraction = (
-        2 * int(network.layers[-1].format.fraction.max())
-        if wide.score == "squares"
-        else int(network.layers[-1].format.fraction.max())
-    )
+    largest = float(replace(network, settings=wide).score(inputs).max())
+    integer = int(np.ceil(np.log2(max(largest, 2.0**-8)))) + 1
+    fraction = int(network.layers[-1].format.fraction.max())
+    if wide.score == "squares":
+        fraction *= 2
+    elif wide.score == "error":
+        scaled = network.input_format.fraction[network.error_inputs] - np.log2(network.error_scale).astype(np.int64)
+        fraction = max(fraction, int(scaled.max()))
     return wide.model_copy(
         update={"score_integer": integer, "score_fraction": max(min(fraction, MOST_SCORE_BITS - integer), 1 - integer)}
     )

@@ -41,6 +41,7 @@ from darkop_dist.operators.split import Split
 from darkop_dist.operators.training import Made, Provenance, make_checkpoint, train_cylinder
 from darkop_dist.trigger.conditions import Conditions
 from darkop_dist.trigger.sample import Level1Sample
+from darkop_dist.trigger.shapes import MOMENTA, Shape
 from darkop_dist.trigger.weighted import threshold_for, weights_at
 
 ROWS = 10_000
@@ -167,13 +168,13 @@ def score_sample(checkpoint: Checkpoint, sample: Level1Sample) -> npt.NDArray[np
     return np.concatenate([np.empty(0, dtype=np.float32), *found])
 
 
-def distillation(sample: Level1Sample, scores: npt.NDArray[np.float32], *, regions: bool = False) -> Distillation:
+def distillation(sample: Level1Sample, scores: npt.NDArray[np.float32], shape: Shape) -> Distillation:
     """What students learn of a teacher's scores.
 
     Args:
         sample: zero bias, in strata.
         scores: of the teacher, 0 or more, shape (crossings,).
-        regions: learn from the regions of the calorimeter instead of from the objects.
+        shape: of the student.
     """
     if scores.min(initial=0.0) < 0:
         raise InputValueError("teacher", "a score is negative", "Use a teacher whose score is an error or a distance")
@@ -181,16 +182,16 @@ def distillation(sample: Level1Sample, scores: npt.NDArray[np.float32], *, regio
     stratum = sample.crossings.stratum.astype(np.int64)
     share = np.bincount(stratum, minlength=int(stratum.max()) + 1) / len(stratum)
     weight = 1.0 / (share[stratum] * np.count_nonzero(share))
-    if regions:
-        inputs = sample.regions.reshape(len(sample), -1)
+    inputs = shape.inputs(sample).reshape(len(sample), -1)
+    if shape.kind == "regions":
         most = np.full(inputs.shape[1], 1023.0)
         scale = np.full(inputs.shape[1], 64.0)
     else:
-        inputs = sample.inputs
         low, high = input_ranges()
         most = np.maximum(high, -low).astype(np.float64)
         scale = np.tile([64.0, 128.0, 128.0], inputs.shape[1] // 3)
-    return Distillation(inputs, target.astype(np.float32), weight.astype(np.float32), scale, most)
+    compared = MOMENTA if shape.kind == "autoencoder" else MOMENTA[:0]
+    return Distillation(inputs, target.astype(np.float32), weight.astype(np.float32), scale, most, compared)
 
 
 def train_students(
@@ -203,10 +204,7 @@ def train_students(
 ) -> tuple[Epoch, ...]:
     """Students along the curve between resources and fidelity, their scores in a format that fits."""
     found = train_student(data, settings, training, seed=seed, progress=progress)
-    return tuple(
-        epoch if epoch.network is None else replace(epoch, network=with_score_bits(epoch.network, data.inputs))
-        for epoch in found
-    )
+    return tuple(replace(epoch, network=with_score_bits(epoch.network, data.inputs)) for epoch in found)
 
 
 def with_score_bits(network: FixedPointNetwork, inputs: npt.NDArray[np.float32]) -> FixedPointNetwork:

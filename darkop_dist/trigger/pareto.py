@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from darkop_dist.errors import InputFileError, InputValueError, OutputError, StatisticsError
-from darkop_dist.operators.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from darkop_dist.operators.fixed_point import FixedPointSettings
+from darkop_dist.operators.checkpoint import Checkpoint, save_checkpoint
 from darkop_dist.operators.fixed_point_training import Epoch, QuantisationSettings
 from darkop_dist.trigger.distil import (
     Yardstick,
@@ -31,9 +30,10 @@ from darkop_dist.trigger.distil import (
 )
 from darkop_dist.trigger.logic import ranges_of, trace_logic
 from darkop_dist.trigger.sample import Level1Sample, require_zero_bias
+from darkop_dist.trigger.shapes import Kind, Shape, shape_of
 
 FILE = "pareto.json"
-WIDTHS = ((32, 16, 3), (16, 8, 3), (16, 3), (8, 3))
+SHAPES = tuple(map(shape_of, ("32-16-3", "16-8-3", "16-3", "8-3", "autoencoder:8-4-8", "regions:2-8-3")))
 EVERY = 3  # of the epochs one is judged: neighbours hardly differ
 Say = Callable[[str], None]
 
@@ -43,7 +43,8 @@ class Point(BaseModel):
 
     Attributes:
         name: of its checkpoint, a folder beside the file.
-        widths: outputs of its layers.
+        kind: encoder, autoencoder or regions.
+        widths: outputs of its layers, as in its shape.
         epoch: of its training.
         loss: distance to the teacher's scores on the validation events.
         ebops: products of bits.
@@ -56,6 +57,7 @@ class Point(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    kind: Kind = "encoder"
     widths: tuple[int, ...]
     epoch: int
     loss: float
@@ -76,6 +78,7 @@ class ParetoSet(BaseModel):
         luminosity: in 1/(cm2 s).
         events: of each signal.
         teacher: its efficiencies.
+        floats: those of models of the students' shapes that were trained without rounding, by shape.
         points: the students, those first that take least.
     """
 
@@ -87,6 +90,7 @@ class ParetoSet(BaseModel):
     luminosity: float
     events: dict[str, int]
     teacher: dict[str, float]
+    floats: dict[str, dict[str, float]] = {}
     points: tuple[Point, ...]
 
 
@@ -96,19 +100,19 @@ def make_pareto(
     folder: str | Path,
     *,
     teacher: Checkpoint | None = None,
-    widths: Sequence[tuple[int, ...]] = WIDTHS,
+    shapes: Sequence[Shape] = SHAPES,
     training: QuantisationSettings | None = None,
     seed: int = 3,
     say: Say = print,
 ) -> ParetoSet:
-    """Train a teacher if none is given, then students of each width, and keep those that nothing beats.
+    """Train a teacher if none is given, then students of each shape, and keep those that none of their kind beats.
 
     Args:
         sample: zero bias to learn from, in strata.
         yardstick: where students are judged.
         folder: to write; must not exist.
         teacher: the full operator.
-        widths: of the layers of each student.
+        shapes: of the students.
         training: of the students.
         seed: of all trainings.
         say: told what happens.
@@ -130,20 +134,23 @@ def make_pareto(
         progress=lambda epoch: say(f"teacher, epoch {epoch.number + 1}: validation loss {epoch.validation_loss:.4f}"),
     )
     scores = score_sample(full, sample)
-    data = distillation(sample, scores)
     reference = judge(lambda events: score_sample(full, events), yardstick)
     say(f"teacher: {_shown(reference.efficiency)} at {yardstick.rate_hz:g} Hz")
     save_checkpoint(full, target / "teacher")
     points: list[tuple[Point, Checkpoint]] = []
-    for shape in widths:
+    floats: dict[str, dict[str, float]] = {}
+    for shape in shapes:
+        data = distillation(sample, scores, shape)
         clock = timed()
-        network = FixedPointSettings(
-            input_shape=(data.inputs.shape[1],), widths=shape, score="squares", score_integer=12, score_fraction=4
-        )
-        epochs = train_students(data, network, settings, seed=seed)
+        unrounded = train_students(data, shape.settings, settings.model_copy(update={"quantised": False}), seed=seed)
+        if (judged := judge_network(min(unrounded, key=lambda epoch: epoch.loss).network, yardstick)) is not None:
+            floats[shape.name] = judged.efficiency
+            say(f"{shape.name} in float: {_shown(judged.efficiency)} ({clock():.0f} s)")
+        clock = timed()
+        epochs = train_students(data, shape.settings, settings, seed=seed)
         for epoch in epochs[::-EVERY]:
             point = _point(epoch, shape, yardstick)
-            if point is None or epoch.network is None:
+            if point is None:
                 continue
             try:
                 student = student_checkpoint(
@@ -154,7 +161,7 @@ def make_pareto(
                 say(f"{point.name} is left out: {error}")
                 continue
             points.append((point, student))
-        say(f"students {'-'.join(map(str, shape))}: {len(epochs)} epochs in {clock():.0f} s")
+        say(f"students {shape.name}: {len(epochs)} epochs in {clock():.0f} s")
     if not points:
         raise StatisticsError(
             f"no student can be judged at {yardstick.rate_hz:g} Hz: too few crossings lie above a threshold of that "
@@ -170,6 +177,7 @@ def make_pareto(
         luminosity=yardstick.conditions.luminosity,
         events=reference.events,
         teacher=reference.efficiency,
+        floats=floats,
         points=tuple(point for point, _ in front),
     )
     (target / FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -189,30 +197,25 @@ def read_pareto(folder: str | Path) -> ParetoSet:
         raise InputFileError(str(path), f"is no Pareto set ({error})", "Make it with darkop trigger train") from error
 
 
-def best_within(folder: str | Path, *, most_depth: float, most_luts: float) -> tuple[Point, Checkpoint]:
-    """The student of the best mean efficiency whose estimates stay within limits.
+def candidates_within(found: ParetoSet, *, most_depth: float, most_luts: float) -> tuple[Point, ...]:
+    """The students whose estimates stay within limits, those of the best mean efficiency first.
 
     Raises:
-        InputFileError: there is no Pareto set.
         InputValueError: no student stays within them; names the nearest.
     """
-    points = read_pareto(folder).points
-    fits = [point for point in points if point.depth <= most_depth and point.luts <= most_luts]
+    fits = [point for point in found.points if point.depth <= most_depth and point.luts <= most_luts]
     if not fits:
-        nearest = min(points, key=lambda point: max(point.depth / most_depth, point.luts / most_luts))
+        nearest = min(found.points, key=lambda point: max(point.depth / most_depth, point.luts / most_luts))
         raise InputValueError(
             "budget",
-            f"no student has at most {most_depth:g} adders in a row and {most_luts:g} LUTs",
+            f"no student has at most {most_depth:.3g} adders in a row and {most_luts:g} LUTs",
             f"The nearest, {nearest.name}, has {nearest.depth:g} and {nearest.luts:.0f}. Train smaller ones",
         )
-    best = max(fits, key=lambda point: point.mean_efficiency)
-    return best, load_checkpoint(Path(folder) / best.name)
+    return tuple(sorted(fits, key=lambda point: -point.mean_efficiency))
 
 
-def _point(epoch: Epoch, widths: tuple[int, ...], yardstick: Yardstick) -> Point | None:
-    if epoch.network is None:
-        return None
-    judged = judge_network(epoch.network, yardstick)
+def _point(epoch: Epoch, shape: Shape, yardstick: Yardstick) -> Point | None:
+    judged = judge_network(epoch.network, yardstick) if epoch.rounded else None
     if judged is None:
         return None
     try:
@@ -220,8 +223,9 @@ def _point(epoch: Epoch, widths: tuple[int, ...], yardstick: Yardstick) -> Point
     except InputValueError:  # everything is pruned
         return None
     return Point(
-        name=f"student-{'-'.join(map(str, widths))}-epoch-{epoch.number}",
-        widths=widths,
+        name=f"student-{shape.name}-epoch-{epoch.number}",
+        kind=shape.kind,
+        widths=shape.widths,
         epoch=epoch.number,
         loss=epoch.loss,
         ebops=epoch.ebops,
@@ -233,10 +237,10 @@ def _point(epoch: Epoch, widths: tuple[int, ...], yardstick: Yardstick) -> Point
 
 
 def _beats(one: Point, other: Point) -> bool:
-    """Whether a student is at least as good in everything and better in something."""
+    """Whether a student of the same kind is at least as good in everything and better in something."""
     first = (-one.luts, -one.depth, one.mean_efficiency)
     second = (-other.luts, -other.depth, other.mean_efficiency)
-    return first != second and all(a >= b for a, b in zip(first, second, strict=True))
+    return one.kind == other.kind and first != second and all(a >= b for a, b in zip(first, second, strict=True))
 
 
 def _shown(efficiency: dict[str, float]) -> str:

@@ -17,7 +17,8 @@ from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.trigger import pareto
 from darkop_dist.trigger.conditions import find_conditions
 from darkop_dist.trigger.distil import Yardstick, distillation, judge, score_sample, student_checkpoint
-from darkop_dist.trigger.pareto import ParetoSet, Point, best_within, make_pareto, read_pareto
+from darkop_dist.trigger.pareto import ParetoSet, Point, candidates_within, make_pareto, read_pareto
+from darkop_dist.trigger.shapes import shape_of
 
 CONDITIONS = find_conditions("run2-2018", 2.0033e34)  # 56 collisions, as the made-up samples have
 
@@ -48,14 +49,14 @@ def test_no_event_of_the_score_axis_made_a_gradient_step() -> None:
 
 def test_every_stratum_is_equally_loud() -> None:
     sample = made_up(random_inputs(1000)).rows(np.r_[np.arange(0, 1000, 2), np.arange(1, 200, 2)])
-    data = distillation(sample, np.linspace(0.0, 4.0, len(sample), dtype=np.float32))
+    data = distillation(sample, np.linspace(0.0, 4.0, len(sample), dtype=np.float32), shape_of("4-2"))
     stratum = sample.crossings.stratum
     assert data.weight[stratum == 0].sum() == pytest.approx(data.weight[stratum == 1].sum())
     assert data.weight.mean() == pytest.approx(1.0)
     assert data.target[0] == 0.0
     assert np.median(data.target) == pytest.approx(1.0, abs=0.01)
     with pytest.raises(InputValueError, match="a score is negative"):
-        distillation(sample, -np.ones(len(sample), dtype=np.float32))
+        distillation(sample, -np.ones(len(sample), dtype=np.float32), shape_of("4-2"))
 
 
 def test_a_judge_keeps_the_rate() -> None:
@@ -77,7 +78,7 @@ def test_a_student_with_too_few_scores_is_left_out(tmp_path: Path, monkeypatch: 
     training = QuantisationSettings(epochs=3, float_epochs=1, batch=256)
     with pytest.raises(StatisticsError, match="no student can be judged at 2e"):
         make_pareto(
-            sample, yardstick, tmp_path / "set", teacher=checkpoint_of(random_network(6, (8, 4))), widths=((4, 2),),
+            sample, yardstick, tmp_path / "set", teacher=checkpoint_of(random_network(6, (8, 4))), shapes=(shape_of("4-2"),),
             training=training, say=said.append,
         )  # fmt: skip
     assert any("is left out: score axis: more than 45%" in line for line in said)
@@ -91,7 +92,7 @@ def test_students_that_nothing_beats(tmp_path: Path) -> None:
     said: list[str] = []
     target = tmp_path / "set"
     found = make_pareto(
-        sample, yardstick, target, teacher=teacher, widths=((4, 2),), training=training, say=said.append
+        sample, yardstick, target, teacher=teacher, shapes=(shape_of("4-2"),), training=training, say=said.append
     )
     assert read_pareto(target) == found
     for one in found.points:
@@ -104,7 +105,7 @@ def test_students_that_nothing_beats(tmp_path: Path) -> None:
     with pytest.raises(InputValueError, match="a rate needs zero bias"):
         make_pareto(signal, yardstick, tmp_path / "a", teacher=teacher)
     with pytest.raises(OutputError, match="exists already"):
-        make_pareto(sample, yardstick, target, teacher=teacher, widths=((4, 2),), training=training)
+        make_pareto(sample, yardstick, target, teacher=teacher, shapes=(shape_of("4-2"),), training=training)
     with pytest.raises(StatisticsError, match="cannot say which score gives 1 Hz"):
         make_pareto(sample, Yardstick(sample, {"one": signal}, CONDITIONS, 1.0), tmp_path / "b", teacher=teacher)
 
@@ -120,12 +121,10 @@ def test_the_best_within_a_budget(tmp_path: Path) -> None:
     made = ParetoSet(
         rate_hz=1e3, conditions="run2-2018", luminosity=2e34, events={"one": 9}, teacher={"one": 0.6}, points=points
     )
-    (tmp_path / "pareto.json").write_text(made.model_dump_json())
-    for one in points:
-        save_checkpoint(checkpoint_of(random_network(2), one.name), tmp_path / one.name)
-    assert best_within(tmp_path, most_depth=22, most_luts=1e9)[0].name == "middle"
-    assert best_within(tmp_path, most_depth=99, most_luts=400)[0].name == "small"
+    found = candidates_within(made, most_depth=22, most_luts=1e9)
+    assert [one.name for one in found] == ["middle", "small"], "the most efficient first"
+    assert [one.name for one in candidates_within(made, most_depth=99, most_luts=400)] == ["small"]
     with pytest.raises(InputValueError, match=r"at most 5 adders in a row.*The nearest, small, has 10 and 100"):
-        best_within(tmp_path, most_depth=5, most_luts=1e9)
+        candidates_within(made, most_depth=5, most_luts=1e9)
     with pytest.raises(InputFileError, match="no Pareto set"):
         read_pareto(tmp_path / "absent")

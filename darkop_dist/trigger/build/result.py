@@ -59,6 +59,7 @@ class TriggerBuild(BaseModel):
         schema_version: of this layout.
         model: name of the checkpoint.
         fingerprint: of the checkpoint.
+        project: the folder of the design, below that of the build.
         backend: ``fpga``.
         stages: stages of the pipeline.
         initiation_interval: clocks between two events.
@@ -74,6 +75,9 @@ class TriggerBuild(BaseModel):
         adders: da4ml's estimate of LUTs.
         depth: its estimate of the longest chain of adders.
         note: what a reader must know.
+        efficiency: of each signal at ``rate_hz``, where a Pareto set says it; empty otherwise.
+        reference: the same of the full operator.
+        rate_hz: at which efficiencies are compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +85,7 @@ class TriggerBuild(BaseModel):
     schema_version: Literal[1] = 1
     model: str
     fingerprint: str
+    project: str
     backend: Literal["fpga"] = "fpga"
     stages: Annotated[int, Field(gt=0)]
     initiation_interval: int = 1
@@ -96,6 +101,9 @@ class TriggerBuild(BaseModel):
     adders: float
     depth: float
     note: str
+    efficiency: dict[str, float] = {}
+    reference: dict[str, float] = {}
+    rate_hz: float | None = None
 
 
 def clock_for(fmax_mhz: float) -> float:

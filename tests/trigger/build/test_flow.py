@@ -7,25 +7,30 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("da4ml")
 pytest.importorskip("pyosys")
-from level1_events import checkpoint_of, random_inputs, random_network
+from level1_events import checkpoint_of, made_up, random_inputs, random_network
 
 from darkop_dist.errors import InputValueError, MissingToolError, OutputError, RunError, ToolError
+from darkop_dist.operators.checkpoint import save_checkpoint
 from darkop_dist.operators.fixed_point import Format
 from darkop_dist.trigger.build import flow
+from darkop_dist.trigger.build.compile import compile_for_trigger
 from darkop_dist.trigger.build.flow import build_open, compare
 from darkop_dist.trigger.build.result import Resources, TriggerBuild
 from darkop_dist.trigger.build.synthesis import ECP5, Routed, synthesise
 from darkop_dist.trigger.build.tools import COMPILER, Tool, run_tool
 from darkop_dist.trigger.build.verilator import simulate
-from darkop_dist.trigger.build.verilog import write_design
+from darkop_dist.trigger.build.verilog import Design, write_design
 from darkop_dist.trigger.logic import ranges_of, trace_logic
+from darkop_dist.trigger.pareto import ParetoSet, Point
 
+NETWORK = random_network(2, (3, 2))
 needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="verilator is not installed")
 
 
@@ -66,39 +71,86 @@ def test_a_build_is_routed_and_meets_a_budget(tmp_path: Path) -> None:
         build_open(checkpoint, inputs, tmp_path / "build")
 
 
-@pytest.mark.parametrize(
-    ("clocks", "budget_ns", "stages", "latency_ns"),
-    [
-        ((38.0, 41.0, 90.0), 25.0, 1, 25.0),  # the second seed reaches 40 MHz
-        ((38.0, 39.0, 39.5, 85.0), 25.0, 2, 25.0),  # two stages at 80 MHz
-        ((30.0, 30.0, 30.0, 45.0, 46.0, 47.0), 25.0, 1, 1e3 / 30.0),  # none: the nearest is kept
-    ],
-)
-def test_stages_and_seeds_are_tried_until_the_budget_is_met(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    clocks: tuple[float, ...],
-    budget_ns: float,
-    stages: int,
-    latency_ns: float,
-) -> None:
-    """The tools are replaced here: what is tested is which of their answers is taken."""
-    resources = Resources(family="ecp5", luts=100, flip_flops=10, multipliers=0, memories=0, source="made up")
-    answers = list(clocks)
+RESOURCES = Resources(family="ecp5", luts=100, flip_flops=10, multipliers=0, memories=0, source="made up")
+
+
+@pytest.fixture(name="clocks")
+def clocks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the router answers, in MHz. The tools are replaced: what is tested is which of their answers is taken."""
+    answers: list[float] = []
 
     def answer(design: object, *, target_mhz: float, seed: int) -> Routed:
         del design, target_mhz
-        return Routed(resources, answers.pop(0), seed, "made up")
+        return Routed(RESOURCES, answers.pop(0), seed, "made up")
 
-    network = random_network(2, (3, 2))
-    monkeypatch.setattr(flow, "synthesise", lambda *_: resources)
+    def simulate(design: Design, inputs: Any) -> Any:
+        del design
+        return NETWORK.score(inputs)
+
+    monkeypatch.setattr(flow, "synthesise", lambda *_: RESOURCES)
     monkeypatch.setattr(flow, "route", answer)
-    monkeypatch.setattr(flow, "simulate", lambda _, inputs: network.score(inputs))
+    monkeypatch.setattr(flow, "simulate", simulate)
     monkeypatch.setattr(flow, "MOST_STAGES", 2)
-    build = build_open(checkpoint_of(network), random_inputs(50), tmp_path / "b", latency_budget_ns=budget_ns)
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("reached", "stages", "latency_ns"),
+    [
+        ((38.0, 41.0), 1, 25.0),  # the second seed reaches 40 MHz
+        ((36.0, 85.0), 2, 25.0),  # too far for a second seed; two stages at 80 MHz
+        ((39.0,) * 8 + (81.0,), 2, 25.0),  # eight seeds are enough
+        ((30.0, 45.0), 1, 1e3 / 30.0),  # none: the nearest is kept
+    ],
+)
+def test_stages_and_seeds_are_tried_until_the_budget_is_met(
+    tmp_path: Path, clocks: list[float], reached: tuple[float, ...], stages: int, latency_ns: float
+) -> None:
+    clocks += reached
+    build = build_open(checkpoint_of(NETWORK), random_inputs(50), tmp_path / "b", latency_budget_ns=25.0)
+    assert not clocks
     assert (build.stages, build.latency_ns) == (stages, pytest.approx(latency_ns))
-    assert build.meets_budget == (latency_ns <= budget_ns)
+    assert build.meets_budget == (latency_ns <= 25.0)
     assert build.bunch_crossings == pytest.approx(latency_ns / 25.0)
+    assert (tmp_path / "b" / build.project / "src").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("reached", "taken", "latency_ns"),
+    [
+        ((30.0, 45.0, 40.5), "second", 25.0),  # steps down
+        ((41.0,), "first", 25.0),  # the most efficient is enough
+        ((30.0, 45.0, 28.0, 39.0), "first", 1e3 / 30.0),  # none: the nearest is kept
+    ],
+)
+def test_the_next_student_is_tried_where_one_misses_the_budget(
+    tmp_path: Path, clocks: list[float], reached: tuple[float, ...], taken: str, latency_ns: float
+) -> None:
+    def point(name: str, mean: float) -> Point:
+        return Point(
+            name=name, widths=(3, 2), epoch=1, loss=0.1, ebops=10.0, luts=100, depth=10,
+            efficiency={"one": mean}, mean_efficiency=mean,
+        )  # fmt: skip
+
+    students = tmp_path / "students"
+    for name in ("first", "second"):
+        save_checkpoint(checkpoint_of(NETWORK, name), students / name)
+    made = ParetoSet(
+        rate_hz=1e3, conditions="run2-2018", luminosity=2e34, events={"one": 9}, teacher={"one": 0.6},
+        points=(point("second", 0.3), point("first", 0.5)),
+    )  # fmt: skip
+    (students / "pareto.json").write_text(made.model_dump_json())
+    clocks += reached
+    said: list[str] = []
+    sample, output = made_up(random_inputs(50)), tmp_path / "b"
+    build = compile_for_trigger(students, sample=sample, output=output, latency_budget=25.0, say=said.append)
+    assert not clocks
+    assert isinstance(build, TriggerBuild)
+    assert (build.model, build.latency_ns) == (taken, pytest.approx(latency_ns))
+    assert build.efficiency == {"one": 0.5 if taken == "first" else 0.3}
+    assert (build.reference, build.rate_hz) == ({"one": 0.6}, 1e3)
+    assert TriggerBuild.model_validate_json((output / "build.json").read_text()) == build
+    assert ("first does not meet 25 ns: 33.3 ns" in said) == (reached[0] < 40)
 
 
 def test_a_score_that_differs_stops_the_build() -> None:
