@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -156,6 +159,70 @@ def build(
         shown = ", ".join(f"{name} {value:.3f} ({made.reference[name]:.3f})" for name, value in made.efficiency.items())
         OUT.print(f"efficiency at {made.rate_hz:g} Hz (of the full operator): {shown}", markup=False)
     OUT.print(made.note, markup=False)
+
+
+@app.command("parity")
+def parity(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint.")],
+    sample: Annotated[Path, typer.Option(help="Zero bias, which gives the threshold.")],
+    output: Annotated[Path, typer.Option(help="Folder to write: parity.json and Verilog.")],
+    signal: Signals = None,
+    teacher: Annotated[str | None, typer.Option(help="Checkpoint of the full operator, to compare with.")] = None,
+    rate: Annotated[float, typer.Option(help="In Hz, at which efficiencies are compared.")] = 1000.0,
+    conditions: Conditions = "run2-2018",
+    luminosity: Luminosity = 2e34,
+    pool: Annotated[bool, typer.Option(help="Also score in a pool on Ray, started for it on this machine.")] = True,
+) -> None:
+    """One table of one score: torch, a pool, the emulator and Verilog, equal bit for bit or not."""
+    from darkop_dist.errors import RunError
+    from darkop_dist.operators.checkpoint import find_checkpoint, load_checkpoint
+    from darkop_dist.trigger.build.parity import parity_table
+    from darkop_dist.trigger.conditions import find_conditions
+    from darkop_dist.trigger.distil import Yardstick
+    from darkop_dist.trigger.sample import read_sample
+
+    yardstick = Yardstick(
+        read_sample(sample),
+        {path.stem: read_sample(path) for path in signal or ()},
+        find_conditions(conditions, luminosity),
+        rate,
+    )
+    found = parity_table(
+        load_checkpoint(find_checkpoint(checkpoint)),
+        yardstick,
+        output,
+        teacher=None if teacher is None else load_checkpoint(find_checkpoint(teacher)),
+        more=pooled_ways(checkpoint) if pool else None,
+        say=lambda text: OUT.print(text, markup=False),
+    )
+    table = Table("way", "scores", "different", "threshold", *yardstick.signals, box=None)
+    for row in found.rows:
+        different = str(row.different) if row.exact else "need not be equal"
+        shown = (f"{value:.4f}" for value in row.efficiency.values())
+        table.add_row(row.way, str(row.events), different, f"{row.threshold:.6g}", *shown)
+    OUT.print(table)
+    if not found.holds:
+        raise RunError("scores differ that must be equal. Do not use this model; report it with the checkpoint")
+
+
+@contextmanager
+def pooled_ways(checkpoint: str) -> Iterator[dict[str, Callable[[Any], Any]]]:
+    """A pool on this machine, for as long as the block lasts, and how to score in it: over Ray and over HTTP."""
+    from darkop_dist.operators.checkpoint import find_checkpoint
+    from darkop_dist.scoring.pool.launch import running_pool
+    from darkop_dist.scoring.pool.settings import PoolSettings
+    from darkop_dist.scoring.resolve import resolve
+    from darkop_dist.scoring.server.listen import Listen
+
+    place = str(find_checkpoint(checkpoint))
+    with running_pool(PoolSettings(models={"model": place}, listen=Listen(port=0))) as status:
+        logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # handles of a pool that ends would complain
+
+        def through(serve: str) -> Callable[[Any], Any]:
+            scorer = resolve(place, serve)
+            return lambda inputs: scorer.score({scorer.inputs[0].name: inputs})
+
+        yield {"served by a pool, Ray": through("ray"), "served by a pool, HTTP": through(status.http)}
 
 
 @app.command("rates")

@@ -11,7 +11,7 @@ import pytest
 from darkop_dist.operators.checkpoint import load_checkpoint
 from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.trigger import distil
-from darkop_dist.trigger.pareto import best_within, read_pareto
+from darkop_dist.trigger.pareto import read_pareto
 from darkop_dist.trigger.sample import read_sample
 
 Run = Callable[..., tuple[object, str, str]]
@@ -47,14 +47,15 @@ def test_from_collisions_to_an_export(run: Run, tmp_path: Path, monkeypatch: pyt
     status, _, errors = run("sample", str(zero), *few)
     assert status == 2
     assert "zero.parquet: exists already" in errors, "said before anything is simulated"
-    status, said, errors = run("train", *arguments, "--widths", "4-2", "--epochs", "10", "--rate", "2e6", *at)
+    status, said, errors = run("train", *arguments, "--shape", "4-2", "--epochs", "10", "--rate", "2e6", *at)
     assert status == 0, errors
     assert "teacher: svj 0." in said or "teacher: svj 1." in said
     found = read_pareto(students)
     assert found.points
     assert list(found.points) == sorted(found.points, key=lambda point: point.luts)
-    point, checkpoint = best_within(students, most_depth=1000, most_luts=1e9)
-    assert checkpoint.card.name == point.name
+    assert "4-2 in float" in said
+    point = max(found.points, key=lambda one: one.mean_efficiency)
+    assert load_checkpoint(students / point.name).card.name == point.name
     assert point.name in said
     network = LocalScorer(load_checkpoint(students / point.name))
     assert network.score({"level1": sample.inputs[:10]}).shape == (10,)
