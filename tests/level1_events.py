@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from darkop_dist.events.level1 import input_ranges
 from darkop_dist.operators.checkpoint import Checkpoint
-from darkop_dist.operators.fixed_point import FixedPointNetwork, FixedPointSettings, Format, Layer, Patches
+from darkop_dist.operators.fixed_point import FixedPointNetwork, FixedPointSettings, Format, Layer, Patches, score_bits
 from darkop_dist.operators.fixed_point_training import Epoch, QuantisationSettings
 from darkop_dist.trigger.crossings import Crossings
 from darkop_dist.trigger.detector import Seen
@@ -44,6 +45,17 @@ def random_network(seed: int = 1, widths: tuple[int, ...] = (6, 3), score: str =
     settings = FixedPointSettings(input_shape=(57,), widths=widths, score=score, score_integer=8, score_fraction=2)
     compared = np.arange(3, 3 + widths[-1]) if score == "error" else np.zeros(0, dtype=np.int64)
     return FixedPointNetwork(settings, input_format, tuple(layers), compared, np.full(len(compared), 2.0**-5))
+
+
+def roomy(network: FixedPointNetwork, inputs: Any) -> FixedPointNetwork:
+    """The network with integer bits that hold these events."""
+    layers = list(network.layers)
+    for place, layer in enumerate(layers):
+        sums = replace(network, layers=tuple(layers)).sums(inputs)[place].reshape(-1, len(layer.bias))
+        bits = np.floor(np.log2(np.maximum(np.abs(sums).max(axis=0), 0.5))).astype(np.int64) + 1
+        layers[place] = replace(layer, format=replace(layer.format, integer=bits))
+    made = replace(network, layers=tuple(layers))
+    return replace(made, settings=score_bits(made, inputs))
 
 
 def random_inputs(events: int, seed: int = 2) -> Any:

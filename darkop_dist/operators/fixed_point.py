@@ -15,8 +15,9 @@ Weights are float64 arrays of exact values, so that a checkpoint holds them as t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -173,6 +174,12 @@ class FixedPointNetwork:
         found = self._cut(inputs)
         return self._through(found)
 
+    def sums(self, inputs: npt.NDArray[np.float32]) -> tuple[Floats, ...]:
+        """What each layer adds up before its format cuts it, shape (events, outputs) or (events, patches, outputs)."""
+        found: list[Floats] = []
+        self._through(self._cut(inputs), found)
+        return tuple(found)
+
     def score(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of shape (events,); float32 holds them exactly."""
         seen = self._cut(inputs)
@@ -188,14 +195,80 @@ class FixedPointNetwork:
     def _cut(self, inputs: npt.NDArray[np.float32]) -> Floats:
         return self.input_format.cut(inputs.reshape(len(inputs), self.settings.inputs).astype(np.float64))
 
-    def _through(self, found: Floats) -> Floats:
+    def _through(self, found: Floats, sums: list[Floats] | None = None) -> Floats:
         for place, layer in enumerate(self.layers):
             if place == 0 and self.settings.patches is not None:
                 found = found[:, patch_index(self.settings)]
             found = found @ layer.weight + layer.bias
+            if sums is not None:
+                sums.append(found)
             found = layer.format.cut(np.maximum(found, 0.0) if layer.relu else found)
             found = found.reshape(len(found), -1)
         return found
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """A number whose integer part is too small for some events; it saturates there.
+
+    Attributes:
+        place: ``layer 1, output 3``, or ``score``.
+        share: of the events.
+        bits: integer bits that it has.
+        needed: integer bits that would hold all of the events.
+    """
+
+    place: str
+    share: float
+    bits: int
+    needed: int
+
+
+def overflows(network: FixedPointNetwork, inputs: npt.NDArray[np.float32]) -> tuple[Overflow, ...]:
+    """The numbers that saturate for some of these events, those of the most events first.
+
+    Args:
+        network: in fixed point.
+        inputs: whole numbers of the hardware, shape (events, *input_shape).
+    """
+    wide = replace(
+        network, settings=network.settings.model_copy(update={"score_integer": MOST_SCORE_BITS, "score_fraction": 0})
+    )
+    found: list[Overflow] = []
+    for place, (sums, layer) in enumerate(zip(network.sums(inputs), network.layers, strict=True)):
+        columns = sums.reshape(-1, sums.shape[-1])
+        found += _saturating(f"layer {place}, output", columns, layer.format, layer.relu)
+    score = _saturating("score", wide.score(inputs)[:, None].astype(np.float64), network.score_format, cut_below=True)
+    found += [replace(one, place="score") for one in score]
+    return tuple(sorted(found, key=lambda one: -one.share))
+
+
+def _saturating(name: str, sums: Floats, form: Format, cut_below: bool) -> list[Overflow]:  # noqa: FBT001
+    above = sums >= form.highest + form.step
+    below = np.zeros_like(above) if cut_below else sums < form.lowest
+    found = []
+    for column in np.flatnonzero((above | below).any(axis=0) & (form.bits > 0)):
+        most = float(np.abs(sums[:, column]).max())
+        needed = math.floor(math.log2(most)) + 1
+        share = float((above | below)[:, column].mean())
+        found.append(Overflow(f"{name} {column}", share, int(form.integer[column]), needed))
+    return found
+
+
+def score_bits(network: FixedPointNetwork, inputs: npt.NDArray[np.float32]) -> FixedPointSettings:
+    """Settings with a format of the score that these events do not saturate, with one bit to spare."""
+    wide = network.settings.model_copy(update={"score_integer": MOST_SCORE_BITS, "score_fraction": MOST_SCORE_BITS})
+    largest = float(replace(network, settings=wide).score(inputs).max())
+    integer = int(np.ceil(np.log2(max(largest, 2.0**-8)))) + 1
+    fraction = int(network.layers[-1].format.fraction.max())
+    if wide.score == "squares":
+        fraction *= 2
+    elif wide.score == "error":
+        scaled = network.input_format.fraction[network.error_inputs] - np.log2(network.error_scale).astype(np.int64)
+        fraction = max(fraction, int(scaled.max()))
+    return wide.model_copy(
+        update={"score_integer": integer, "score_fraction": max(min(fraction, MOST_SCORE_BITS - integer), 1 - integer)}
+    )
 
 
 def patch_index(settings: FixedPointSettings) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from darkop_dist.errors import FitError, InputValueError
 from darkop_dist.operators.fixed_point import (
-    MOST_SCORE_BITS,
     FixedPointNetwork,
     FixedPointSettings,
     Format,
@@ -383,19 +382,3 @@ def train_student(
 def _fidelity(found: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean squared relative distance."""
     return (weight * ((found - target) / (target + 1.0)) ** 2).mean()
-
-
-def score_bits(network: FixedPointNetwork, inputs: npt.NDArray[np.float32]) -> FixedPointSettings:
-    """Settings with a format of the score that these events do not saturate, with one bit to spare."""
-    wide = network.settings.model_copy(update={"score_integer": MOST_SCORE_BITS, "score_fraction": MOST_SCORE_BITS})
-    largest = float(replace(network, settings=wide).score(inputs).max())
-    integer = int(np.ceil(np.log2(max(largest, 2.0**-8)))) + 1
-    fraction = int(network.layers[-1].format.fraction.max())
-    if wide.score == "squares":
-        fraction *= 2
-    elif wide.score == "error":
-        scaled = network.input_format.fraction[network.error_inputs] - np.log2(network.error_scale).astype(np.int64)
-        fraction = max(fraction, int(scaled.max()))
-    return wide.model_copy(
-        update={"score_integer": integer, "score_fraction": max(min(fraction, MOST_SCORE_BITS - integer), 1 - integer)}
-    )

@@ -27,13 +27,19 @@ from darkop_dist.operators.cylinder import CylinderSettings
 from darkop_dist.operators.descent import Epoch as TeacherEpoch
 from darkop_dist.operators.descent import TrainingSettings
 from darkop_dist.operators.evaluation import scoring_function
-from darkop_dist.operators.fixed_point import ARCHITECTURE, SCORES, FixedPointNetwork, FixedPointSettings, weights_of
+from darkop_dist.operators.fixed_point import (
+    ARCHITECTURE,
+    SCORES,
+    FixedPointNetwork,
+    FixedPointSettings,
+    score_bits,
+    weights_of,
+)
 from darkop_dist.operators.fixed_point_training import (
     HELD,
     Distillation,
     Epoch,
     QuantisationSettings,
-    score_bits,
     train_student,
 )
 from darkop_dist.operators.score_axis import fix_score_axis

@@ -10,12 +10,11 @@ import torch
 from level1_events import random_inputs
 
 from darkop_dist.errors import FitError, InputValueError
-from darkop_dist.operators.fixed_point import FixedPointSettings
+from darkop_dist.operators.fixed_point import FixedPointSettings, score_bits
 from darkop_dist.operators.fixed_point_training import (
     Distillation,
     QuantisationSettings,
     Student,
-    score_bits,
     train_student,
 )
 

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from darkop_dist.errors import InputValueError
 from darkop_dist.operators.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from darkop_dist.operators.fixed_point_module import TorchModule, network_of_module
 from darkop_dist.trigger.build.export import Export, export_gpu
 from darkop_dist.trigger.build.flow import build_open
+from darkop_dist.trigger.build.model import TriggerModel, model_of, model_of_network
 from darkop_dist.trigger.build.result import TriggerBuild, write_build
 from darkop_dist.trigger.pareto import FILE, candidates_within, read_pareto
 from darkop_dist.trigger.sample import Level1Sample, read_sample
@@ -25,7 +27,7 @@ is passed over that could meet a budget."""
 
 
 def compile_for_trigger(
-    model: str | Path | Checkpoint,
+    model: str | Path | Checkpoint | TorchModule,
     *,
     sample: str | Path | Level1Sample,
     output: str | Path,
@@ -39,7 +41,9 @@ def compile_for_trigger(
 
     Args:
         model: a checkpoint, its name or directory; or a folder of ``darkop trigger train``, whose students are
-            tried, the most efficient first, until one meets the budget.
+            tried, the most efficient first, until one meets the budget; or a torch module of
+            linear layers and relus on the 57 numbers, which is rounded to fixed point here and whose score is the sum
+            of its squared outputs.
         sample: events to compare scores on.
         output: folder of the project; must be new or empty.
         backend: ``fpga`` for the open flow, ``gpu`` for ONNX.
@@ -61,11 +65,11 @@ def compile_for_trigger(
     given = sample if isinstance(sample, Level1Sample) else read_sample(sample)
     if isinstance(model, str | Path) and (Path(model) / FILE).is_file():
         return _compile_best(Path(model), given, output, backend, latency_budget, most_luts, events, say)
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(find_checkpoint(model))
-    inputs = _inputs(given, checkpoint, events)
+    chosen = _model(model, given)
+    inputs = _inputs(given, chosen, events)
     if backend == "gpu":
-        return export_gpu(checkpoint, inputs, output)
-    return build_open(checkpoint, inputs, output, latency_budget_ns=latency_budget, most_luts=most_luts, say=say)
+        return export_gpu(chosen, inputs, output)
+    return build_open(chosen, inputs, output, latency_budget_ns=latency_budget, most_luts=most_luts, say=say)
 
 
 def _compile_best(
@@ -92,11 +96,11 @@ def _compile_best(
             yield load_checkpoint(folder / point.name)
 
     if backend == "gpu":
-        checkpoint = next(tried())
-        return export_gpu(checkpoint, _inputs(sample, checkpoint, events), output)
+        chosen = model_of(next(tried()))
+        return export_gpu(chosen, _inputs(sample, chosen, events), output)
     made = build_open(
         tried(),
-        lambda checkpoint: _inputs(sample, checkpoint, events),
+        lambda chosen: _inputs(sample, chosen, events),
         output,
         latency_budget_ns=latency_budget,
         most_luts=most_luts,
@@ -110,5 +114,14 @@ def _compile_best(
     return made
 
 
-def _inputs(sample: Level1Sample, checkpoint: Checkpoint, events: int) -> npt.NDArray[np.float32]:
-    return (sample.regions if len(checkpoint.card.inputs[0].shape) > 1 else sample.inputs)[:events]
+def _model(model: str | Path | Checkpoint | TorchModule, sample: Level1Sample) -> TriggerModel:
+    if isinstance(model, str | Path):
+        return model_of(load_checkpoint(find_checkpoint(model)))
+    if isinstance(model, Checkpoint):
+        return model_of(model)
+    return model_of_network(network_of_module(model, sample.inputs), type(model).__name__.lower())
+
+
+def _inputs(sample: Level1Sample, model: TriggerModel, events: int) -> npt.NDArray[np.float32]:
+    regions = len(model.network.settings.input_shape) > 1
+    return (sample.regions if regions else sample.inputs)[:events]

@@ -1,4 +1,4 @@
-"""A model for the high-level trigger: ONNX and TorchScript, with measured throughput and latency by batch."""
+"""A model for the high-level trigger: ONNX, with measured throughput and latency by batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from darkop_dist.errors import MissingExtraError, OutputError, RunError
 from darkop_dist.operators.checkpoint import Checkpoint
 from darkop_dist.operators.fixed_point import FixedPointNetwork
-from darkop_dist.trigger.build.flow import network_of_checkpoint, new_folder, require_events
+from darkop_dist.trigger.build.flow import new_folder
+from darkop_dist.trigger.build.model import TriggerModel, model_of, require_events
 
 BATCHES = (1, 16, 256, 4096)
 MEASURED_S = 0.5
@@ -53,7 +54,7 @@ class Export:
 
 
 def export_gpu(
-    checkpoint: Checkpoint,
+    model: Checkpoint | TriggerModel,
     inputs: npt.NDArray[np.float32],
     folder: str | Path,
     *,
@@ -62,7 +63,7 @@ def export_gpu(
     """Write a model as ONNX, compare its scores, and measure it on the best provider that ONNX Runtime has here.
 
     Args:
-        checkpoint: with a fixed-point network.
+        model: with a fixed-point network.
         inputs: events for the comparison and the measurement, shape (events, ...).
         folder: of the project; must be new or empty.
         batches: events of a call.
@@ -78,7 +79,7 @@ def export_gpu(
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(error.name or "onnx", "trigger") from error
-    network = network_of_checkpoint(checkpoint)
+    network = model_of(model).network
     events = require_events(inputs, network)
     target = new_folder(folder) / "model.onnx"
     try:

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from darkop_dist.errors import InputValueError, OutputError, RunError
 from darkop_dist.operators.checkpoint import Checkpoint
-from darkop_dist.operators.evaluation import fixed_point_network
-from darkop_dist.operators.fixed_point import FixedPointNetwork
+from darkop_dist.trigger.build.model import TriggerModel, model_of, require_events, require_range
 from darkop_dist.trigger.build.result import (
     BUNCH_CROSSING_NS,
     LHC_MHZ,
@@ -71,10 +70,9 @@ class Goal:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A design of a checkpoint, placed and routed, and the events that its scores are compared on."""
+    """A design of a model, placed and routed, and the events that its scores are compared on."""
 
-    checkpoint: Checkpoint
-    network: FixedPointNetwork
+    model: TriggerModel
     inputs: npt.NDArray[np.float32]
     design: Design
     routed: Routed
@@ -91,8 +89,8 @@ class Candidate:
 
 
 def build_open(
-    checkpoints: Checkpoint | Iterable[Checkpoint],
-    inputs: npt.NDArray[np.float32] | Callable[[Checkpoint], npt.NDArray[np.float32]],
+    models: Checkpoint | TriggerModel | Iterable[Checkpoint | TriggerModel],
+    inputs: npt.NDArray[np.float32] | Callable[[TriggerModel], npt.NDArray[np.float32]],
     folder: str | Path,
     *,
     latency_budget_ns: float = 25.0,
@@ -102,14 +100,14 @@ def build_open(
 ) -> TriggerBuild:
     """Build firmware by the open flow.
 
-    Of each checkpoint one stage is tried first, then more; each is placed and routed with further seeds as long as it
+    Of each model one stage is tried first, then more; each is placed and routed with further seeds as long as it
     is near to what the budget wants. The first design that meets the budget is taken. If none does, the one of the
     least latency is kept, and the result says so.
 
     Args:
-        checkpoints: with a fixed-point network each; several are tried in their order.
+        models: each with a fixed-point network; several are tried in their order.
         inputs: events to compare scores on, whole numbers of the hardware, shape (events, ...); or what gives them for
-            a checkpoint.
+            a model.
         folder: of the project; must be new or empty.
         latency_budget_ns: in ns.
         most_luts: LUTs of the ECP5 that may be used.
@@ -120,7 +118,8 @@ def build_open(
         What was found, as written to ``build.json`` in the folder.
 
     Raises:
-        InputValueError: a checkpoint holds another model, the budget is not positive, or there are no events.
+        InputValueError: a checkpoint holds another model, the budget is not positive, there are no events, or a
+            number's integer part overflows for many of them.
         OutputError: the folder exists and is not empty, or cannot be written.
         MissingToolError: a tool is not installed.
         ToolError: a tool failed.
@@ -129,20 +128,22 @@ def build_open(
     if not latency_budget_ns > 0:
         raise InputValueError("latency budget", f"{latency_budget_ns} ns", "Give a positive number of ns")
     goal = Goal(latency_budget_ns, most_luts, stages)
-    given = (checkpoints,) if isinstance(checkpoints, Checkpoint) else checkpoints
+    given = (models,) if isinstance(models, Checkpoint | TriggerModel) else models
     target: Path | None = None
     best: Candidate | None = None
-    for checkpoint in given:
-        network = network_of_checkpoint(checkpoint)
-        events = require_events(inputs(checkpoint) if callable(inputs) else inputs, network)
+    for one in given:
+        model = model_of(one)
+        events = require_events(inputs(model) if callable(inputs) else inputs, model.network)
+        for line in require_range(model, events):
+            say(line)
         target = target or new_folder(folder)
-        found = _fastest(checkpoint, network, events, target / checkpoint.card.name, goal, say)
+        found = _fastest(model, events, target / model.name, goal, say)
         best = found if best is None or _rank(found, goal) < _rank(best, goal) else best
         if goal.is_met(best):
             break
-        say(f"{checkpoint.card.name} does not meet {latency_budget_ns:g} ns: {found.latency_ns:.1f} ns")
+        say(f"{model.name} does not meet {latency_budget_ns:g} ns: {found.latency_ns:.1f} ns")
     if best is None or target is None:
-        raise InputValueError("checkpoints", "there is none", "Give one or more")
+        raise InputValueError("models", "there is none", "Give one or more")
     return _proved(best, target, goal, say)
 
 
@@ -152,15 +153,15 @@ def _rank(found: Candidate, goal: Goal) -> tuple[bool, float]:
 
 def _proved(found: Candidate, folder: Path, goal: Goal, say: Say) -> TriggerBuild:
     design, routed, inputs = found.design, found.routed, found.inputs
-    expected = found.network.score(inputs)
+    expected = found.model.network.score(inputs)
     parity = (
         ParityCheck(against=EMULATOR, events=len(inputs), different=0),  # compared before it was routed
         compare("Verilog (Verilator)", expected, simulate(design, inputs)),
     )
     say(f"Verilator: {len(expected)} of {len(expected)} scores equal")
     build = TriggerBuild(
-        model=found.checkpoint.card.name,
-        fingerprint=found.checkpoint.card.fingerprint,
+        model=found.model.name,
+        fingerprint=found.model.fingerprint,
         project=str(design.folder.relative_to(folder)),
         stages=design.stages,
         clock_mhz=found.clock_mhz,
@@ -178,38 +179,6 @@ def _proved(found: Candidate, folder: Path, goal: Goal, say: Say) -> TriggerBuil
     )
     write_build(build, folder)
     return build
-
-
-def network_of_checkpoint(checkpoint: Checkpoint) -> FixedPointNetwork:
-    """The fixed-point network of a checkpoint.
-
-    Raises:
-        InputValueError: the checkpoint holds a model that has no fixed-point numbers.
-    """
-    try:
-        return fixed_point_network(checkpoint)
-    except ValueError as error:
-        raise InputValueError(
-            f"checkpoint {checkpoint.card.name}",
-            f"firmware cannot be made of it: {error}",
-            "Supported: networks of dense layers or patches with relu in fixed point, as darkop trigger train makes "
-            "them of any operator",
-        ) from error
-
-
-def require_events(inputs: npt.NDArray[np.float32], network: FixedPointNetwork) -> npt.NDArray[np.float32]:
-    """The events, if they fit the network.
-
-    Raises:
-        InputValueError: there are none, or they have another shape.
-    """
-    if len(inputs) == 0 or inputs.shape[1:] != network.settings.input_shape:
-        raise InputValueError(
-            "events for the comparison",
-            f"their shape is {inputs.shape}, the network takes {('events', *network.settings.input_shape)}",
-            "Give a sample of darkop trigger sample",
-        )
-    return inputs
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -245,15 +214,9 @@ def compare(against: str, expected: npt.NDArray[np.float32], found: npt.NDArray[
     return ParityCheck(against=against, events=len(expected), different=0)
 
 
-def _fastest(
-    checkpoint: Checkpoint,
-    network: FixedPointNetwork,
-    inputs: npt.NDArray[np.float32],
-    folder: Path,
-    goal: Goal,
-    say: Say,
-) -> Candidate:
-    """The first design of a checkpoint that meets the goal, or the one with the least latency."""
+def _fastest(model: TriggerModel, inputs: npt.NDArray[np.float32], folder: Path, goal: Goal, say: Say) -> Candidate:
+    """The first design of a model that meets the goal, or the one with the least latency."""
+    network = model.network
     logic = trace_logic(network, *ranges_of(network), depth=0)
     compare(EMULATOR, network.score(inputs), emulate(logic, inputs))
     say(f"emulator: {len(inputs)} of {len(inputs)} scores equal")
@@ -266,7 +229,7 @@ def _fastest(
         synthesise(design, ECP5)
         for seed in SEEDS:
             routed = route(design, target_mhz=LHC_MHZ * design.stages * 1.5, seed=seed)
-            found = Candidate(checkpoint, network, inputs, design, routed)
+            found = Candidate(model, inputs, design, routed)
             say(
                 f"{design.stages} stage{'s' if design.stages > 1 else ''}: {routed.fmax_mhz:.1f} MHz after routing, "
                 f"{found.latency_ns:.1f} ns at {found.clock_mhz:.0f} MHz, {routed.resources.luts} LUTs"

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from darkop_dist.errors import OutputError
 from darkop_dist.operators.checkpoint import Checkpoint
 from darkop_dist.operators.fixed_point_torch import TorchNetwork
-from darkop_dist.trigger.build.flow import network_of_checkpoint, new_folder, require_events
+from darkop_dist.trigger.build.flow import new_folder
+from darkop_dist.trigger.build.model import model_of, require_events
 from darkop_dist.trigger.build.verilator import simulate
 from darkop_dist.trigger.build.verilog import write_design
 from darkop_dist.trigger.distil import Yardstick, score_sample
@@ -112,7 +113,7 @@ def parity_table(
         StatisticsError: the sample cannot say which score gives the rate.
         MissingToolError, ToolError: a tool is not installed, or failed.
     """
-    network = network_of_checkpoint(checkpoint)
+    network = model_of(checkpoint).network
     regions = len(network.settings.input_shape) > 1
     samples = {"": yardstick.zero_bias, **yardstick.signals}
     seen = [one.regions if regions else one.inputs for one in samples.values()]

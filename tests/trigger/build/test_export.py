@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("onnxruntime")
 import onnxruntime
@@ -43,3 +44,26 @@ def test_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = checkpoint.card.model_copy(update={"architecture": "gaussian-mixture"})
     with pytest.raises(InputValueError, match="Supported: networks of dense layers or patches"):
         compile_for_trigger(replace(checkpoint, card=card), sample=sample, output=tmp_path / "x", backend="gpu")
+
+
+def test_a_torch_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MEASURED_S", 0.01)
+    torch.manual_seed(1)
+    module = torch.nn.Sequential(
+        torch.nn.BatchNorm1d(57), torch.nn.Linear(57, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)
+    )
+    inputs = random_inputs(3000)
+    module(torch.tensor(inputs))
+    made = compile_for_trigger(module, sample=made_up(inputs), output=tmp_path / "gpu", backend="gpu")
+    assert isinstance(made, Export)
+    with torch.no_grad():
+        expected = (module.eval()(torch.tensor(inputs)) ** 2).sum(dim=1).numpy()
+    session = onnxruntime.InferenceSession(str(made.onnx), providers=["CPUExecutionProvider"])
+    assert np.corrcoef(session.run(None, {"inputs": inputs})[0], expected)[0, 1] > 0.95
+    with pytest.raises(
+        InputValueError, match=r"1 \(Tanh\) is no layer that firmware can be made of.*Supported: Linear"
+    ):
+        compile_for_trigger(
+            torch.nn.Sequential(torch.nn.Linear(57, 3), torch.nn.Tanh()), sample=made_up(inputs), output=tmp_path / "t"
+        )
+    assert not (tmp_path / "t").exists()

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("da4ml")
 pytest.importorskip("pyosys")
-from level1_events import checkpoint_of, made_up, random_inputs, random_network
+from level1_events import checkpoint_of, made_up, random_inputs, random_network, roomy
 
 from darkop_dist.errors import InputValueError, MissingToolError, OutputError, RunError, ToolError
 from darkop_dist.operators.checkpoint import save_checkpoint
@@ -22,6 +22,7 @@ from darkop_dist.operators.fixed_point import Format
 from darkop_dist.trigger.build import flow
 from darkop_dist.trigger.build.compile import compile_for_trigger
 from darkop_dist.trigger.build.flow import build_open, compare
+from darkop_dist.trigger.build.model import model_of, require_range
 from darkop_dist.trigger.build.result import Resources, TriggerBuild
 from darkop_dist.trigger.build.synthesis import ECP5, Routed, synthesise
 from darkop_dist.trigger.build.tools import COMPILER, Tool, run_tool
@@ -30,7 +31,7 @@ from darkop_dist.trigger.build.verilog import Design, write_design
 from darkop_dist.trigger.logic import ranges_of, trace_logic
 from darkop_dist.trigger.pareto import ParetoSet, Point
 
-NETWORK = random_network(2, (3, 2))
+NETWORK = roomy(random_network(2, (3, 2)), random_inputs(2000))
 needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="verilator is not installed")
 
 
@@ -55,7 +56,7 @@ def test_verilog_gives_the_scores_of_the_network(tmp_path: Path, score: str, sta
 @needs_verilator
 @pytest.mark.slow
 def test_a_build_is_routed_and_meets_a_budget(tmp_path: Path) -> None:
-    checkpoint, inputs, said = checkpoint_of(random_network(2, (3, 2))), random_inputs(500), []
+    checkpoint, inputs, said = checkpoint_of(NETWORK), random_inputs(500), []
     build = build_open(checkpoint, inputs, tmp_path / "build", latency_budget_ns=50.0, say=said.append)
     assert build.meets_budget
     assert build.latency_ns <= 50.0
@@ -151,6 +152,32 @@ def test_the_next_student_is_tried_where_one_misses_the_budget(
     assert (build.reference, build.rate_hz) == ({"one": 0.6}, 1e3)
     assert TriggerBuild.model_validate_json((output / "build.json").read_text()) == build
     assert ("first does not meet 25 ns: 33.3 ns" in said) == (reached[0] < 40)
+
+
+def test_integer_parts_that_overflow_are_refused_with_the_bits_that_they_need(
+    tmp_path: Path, clocks: list[float]
+) -> None:
+    inputs = random_inputs(2000)
+    last = NETWORK.layers[-1]
+    bits = last.format.integer
+
+    def with_bits(missing: int) -> Any:
+        form = replace(last.format, integer=bits - np.array([missing, 0]))
+        return checkpoint_of(replace(NETWORK, layers=(*NETWORK.layers[:-1], replace(last, format=form))))
+
+    said: list[str] = []
+    message = rf"layer 1, output 0 saturates in 0\.\d+ of the events: {bits[0] - 3} integer bits, {bits[0]} hold them"
+    with pytest.raises(InputValueError, match=message):
+        build_open(with_bits(3), inputs, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    clocks += [41.0]
+    build_open(checkpoint_of(NETWORK), inputs, tmp_path / "b", say=said.append)
+    assert not any("saturates" in line for line in said)
+    sums = np.abs(NETWORK.sums(inputs)[-1])[:, 0]
+    rare = np.flatnonzero(sums < 2.0 ** (bits[0] - 1))[:400]
+    rare = np.append(rare, np.argmax(sums))
+    (line,) = require_range(model_of(with_bits(1)), inputs[rare])
+    assert line.startswith(f"layer 1, output 0 saturates in 0.00249 of the events: {bits[0] - 1} integer bits")
 
 
 def test_a_score_that_differs_stops_the_build() -> None:
