@@ -39,6 +39,9 @@ def sample(
     soft: Annotated[int, typer.Option(help="Different soft collisions to generate, kept for later samples.")] = 20_000,
     hard: Annotated[int, typer.Option(help="Different hard collisions in each of seven slices.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 1,
+    collisions_seed: Annotated[
+        int, typer.Option(help="Of the collisions: samples share none of them if theirs differ.")
+    ] = 0,
     workers: Annotated[int, typer.Option(help="Processes that generate collisions.")] = 1,
 ) -> None:
     """Simulate what a trigger sees: zero-bias crossings, or a signal with pile-up."""
@@ -47,7 +50,7 @@ def sample(
     from darkop_dist.trigger.simulate import Pileup, simulate_signal, simulate_zero_bias
 
     require_new(output)
-    pileup = Pileup(cache_directory(), soft, hard, workers)
+    pileup = Pileup(cache_directory(), soft, hard, workers, collisions_seed)
     if process is None:
         made = simulate_zero_bias(pileup, mean_collisions, crossings=events, least=least, seed=seed)
     else:

@@ -40,6 +40,7 @@ SOFT, HARD = "minimum-bias", "qcd-dijets"
 ETA_MAX = 5.5
 BATCH = 250
 SEED = 20_221_125
+MOST_SEED = 800  # Pythia takes seeds below 900 million
 VERSION = 1
 PHOTON_OR_ELECTRON, CHARGED_HADRON, NEUTRAL_HADRON, MUON = 0, 1, 2, 3
 
@@ -95,19 +96,28 @@ class SliceRequest:
         low_gev: lower edge.
         high_gev: upper edge.
         collisions: number of them.
+        seed: 0 or more; collisions of different seeds are independent.
     """
 
     low_gev: float
     high_gev: float
     collisions: int
+    seed: int = 0
+
+    @property
+    def pythia_seed(self) -> int:
+        """The first of Pythia's seeds."""
+        return SEED + 1_000_000 * self.seed
 
 
-def slice_requests(soft: int, hard: int) -> tuple[SliceRequest, ...]:
+def slice_requests(soft: int, hard: int, seed: int = 0) -> tuple[SliceRequest, ...]:
     """The slices between `EDGES_GEV`, with as many soft collisions and as many in each hard slice as given."""
+    if not 0 <= seed <= MOST_SEED:
+        raise InputValueError("seed of the collisions", str(seed), f"Choose 0 to {MOST_SEED}")
     if soft < 1 or hard < 1:
         raise InputValueError("collisions", f"{soft} soft and {hard} hard ones", "Ask for one or more of each")
     edges = (0.0, *EDGES_GEV, float("inf"))
-    return tuple(SliceRequest(low, high, hard if low else soft) for low, high in pairwise(edges))
+    return tuple(SliceRequest(low, high, hard if low else soft, seed) for low, high in pairwise(edges))
 
 
 def load_slices(
@@ -178,6 +188,7 @@ def _file(request: SliceRequest, cache: Path) -> Path:
         "request": [request.low_gev, str(request.high_gev), request.collisions],
         "numbers": [SEED, BATCH, ETA_MAX, VERSION],
         "pythia8mc": metadata.version("pythia8mc"),
+        **({"seed": request.seed} if request.seed else {}),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return cache / f"collisions-{digest[:20]}.npz"
@@ -214,7 +225,7 @@ def _hard(request: SliceRequest) -> tuple[float, Particles]:
     sections: list[float] = []
     for place, first in enumerate(range(0, request.collisions, 20 * BATCH)):  # a part at once takes 1 GB
         count = min(20 * BATCH, request.collisions - first)
-        seed = SEED + 1000 * int(request.low_gev) + place
+        seed = request.pythia_seed + 1000 * int(request.low_gev) + place
         truth = generate_truth(PartRequest(HARD, lines, own_matrix_elements=False, seed=seed, events=count))
         found.append(reduce_particles(truth.particles))
         sections.append(truth.cross_section.pb * count)
@@ -226,7 +237,7 @@ def _soft(request: SliceRequest) -> tuple[float, Particles]:
     from darkop_dist.generation.pythia_run import PartRequest, next_events, start_pythia
 
     lines = pythia_lines(load_process(SOFT), {})
-    part = PartRequest(SOFT, lines, own_matrix_elements=False, seed=SEED, events=BATCH)
+    part = PartRequest(SOFT, lines, own_matrix_elements=False, seed=request.pythia_seed, events=BATCH)
     pythia, alive = start_pythia(part)
     found: list[Particles] = []
     kept = 0

@@ -37,6 +37,7 @@ class SampleAbout(BaseModel):
         slices_mb: cross section of each slice of collisions, from soft to hard.
         slice_collisions: different collisions in each slice.
         seed: of the random numbers.
+        collisions_seed: of the collisions; samples share none of them if theirs differ.
         created_with: versions of the software.
     """
 
@@ -50,6 +51,7 @@ class SampleAbout(BaseModel):
     slices_mb: tuple[float, ...]
     slice_collisions: tuple[int, ...]
     seed: int
+    collisions_seed: int = 0
     created_with: dict[str, str]
 
 

@@ -28,16 +28,18 @@ class Pileup:
         soft: different soft collisions.
         hard: different collisions in each hard slice.
         workers: processes that generate.
+        seed: of the collisions; samples share no collision if theirs differ.
     """
 
     cache: Path
     soft: int = 20_000
     hard: int = 10_000
     workers: int = 1
+    seed: int = 0
 
     def slices(self) -> tuple[Slice, ...]:
         """The slices, generated if the cache lacks them."""
-        return load_slices(slice_requests(self.soft, self.hard), self.cache, workers=self.workers)
+        return load_slices(slice_requests(self.soft, self.hard, self.seed), self.cache, workers=self.workers)
 
 
 def simulate_zero_bias(
@@ -61,7 +63,7 @@ def simulate_zero_bias(
     """
     slices = pileup.slices()
     made = draw_crossings(slices, mean_collisions, crossings, least, np.random.default_rng(seed), progress)
-    return Level1Sample(_about("zero-bias", "zero bias", mean_collisions, slices, seed), made)
+    return Level1Sample(_about("zero-bias", "zero bias", mean_collisions, slices, seed, pileup.seed), made)
 
 
 def simulate_signal(
@@ -105,10 +107,12 @@ def simulate_signal(
     slices = pileup.slices()
     made = lay_over(hard, slices, mean_collisions, np.random.default_rng(overlay), progress)
     name = process + "".join(f" {key}={value}" for key, value in sorted(settings.items()))
-    return Level1Sample(_about("signal", name, mean_collisions, slices, seed), made)
+    return Level1Sample(_about("signal", name, mean_collisions, slices, seed, pileup.seed), made)
 
 
-def _about(kind: str, process: str, mean_collisions: float, slices: tuple[Slice, ...], seed: int) -> SampleAbout:
+def _about(
+    kind: str, process: str, mean_collisions: float, slices: tuple[Slice, ...], seed: int, collisions_seed: int
+) -> SampleAbout:
     return SampleAbout.model_validate(
         {
             "kind": kind,
@@ -118,6 +122,7 @@ def _about(kind: str, process: str, mean_collisions: float, slices: tuple[Slice,
             "slices_mb": [piece.xsec_mb for piece in slices],
             "slice_collisions": [len(piece.particles) for piece in slices],
             "seed": seed,
+            "collisions_seed": collisions_seed,
             "created_with": versions(),
         }
     )

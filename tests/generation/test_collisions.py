@@ -41,6 +41,11 @@ def test_requests_cover_all_scatterings() -> None:
     assert all(one.high_gev == other.low_gev for one, other in pairwise(requests))
     with pytest.raises(InputValueError, match="one or more of each"):
         slice_requests(0, 2)
+    assert {request.seed for request in slice_requests(5, 2, seed=3)} == {3}
+    with pytest.raises(InputValueError, match="Choose 0 to 800"):
+        slice_requests(5, 2, seed=-1)
+    first, last = (SliceRequest(300.0, float("inf"), 1, seed).pythia_seed for seed in (0, 800))
+    assert 0 < first < last < 899_000_000
 
 
 @pytest.mark.slow
@@ -59,3 +64,6 @@ def test_slices_are_generated_and_kept(tmp_path: Path) -> None:
         for name, values in vars(two.particles).items():
             np.testing.assert_array_equal(getattr(one.particles, name), values)
         assert one.xsec_mb == two.xsec_mb
+    (another,) = load_slices((SliceRequest(120.0, 170.0, 20, seed=1),), tmp_path)
+    assert len(another.particles) == 20
+    assert len(np.intersect1d(another.particles.pt, hard.particles.pt)) < 0.05 * len(hard.particles.pt)
