@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress
 from rich.table import Table
 
-from darkop_dist.cli.console import OUT
+from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.cli.generate import setting
 
 app = typer.Typer(no_args_is_help=True, help="Hardware triggers: samples, students, builds, rates.")
@@ -50,12 +51,26 @@ def sample(
     from darkop_dist.trigger.simulate import Pileup, simulate_signal, simulate_zero_bias
 
     require_new(output)
-    pileup = Pileup(cache_directory(), soft, hard, workers, collisions_seed)
-    if process is None:
-        made = simulate_zero_bias(pileup, mean_collisions, crossings=events, least=least, seed=seed)
-    else:
-        chosen = dict(setting(text) for text in settings or [])
-        made = simulate_signal(pileup, mean_collisions, process, chosen, events=events, seed=seed)
+    with Progress(transient=True, console=ERR, disable=not ERR.is_terminal) as bars:
+        collisions = bars.add_task("collisions, unless they are kept", total=None)
+        crossings = bars.add_task("crossings", total=None)
+        pileup = Pileup(
+            cache_directory(), soft, hard, workers, collisions_seed,
+            progress=lambda made: bars.update(collisions, description=f"collisions from {made.low_gev:g} GeV made"),
+        )  # fmt: skip
+
+        def progress(done: int, total: int) -> None:
+            bars.update(crossings, completed=done, total=total)
+
+        if process is None:
+            made = simulate_zero_bias(
+                pileup, mean_collisions, crossings=events, least=least, seed=seed, progress=progress
+            )
+        else:
+            chosen = dict(setting(text) for text in settings or [])
+            made = simulate_signal(
+                pileup, mean_collisions, process, chosen, events=events, seed=seed, progress=progress
+            )
     write_sample(made, output)
     OUT.print(
         f"{len(made)} crossings of {made.about.process}, {mean_collisions:g} collisions each: {output}", markup=False

@@ -8,6 +8,8 @@ and finds. Widths, precision and pruning are all on it: the widths by hand, the 
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -107,6 +109,8 @@ def make_pareto(
 ) -> ParetoSet:
     """Train a teacher if none is given, then students of each shape, and keep those that none of their kind beats.
 
+    The folder appears at the end, whole.
+
     Args:
         sample: zero bias to learn from, in strata.
         yardstick: where students are judged.
@@ -125,6 +129,11 @@ def make_pareto(
     target, settings = Path(folder), training or QuantisationSettings()
     if target.exists():
         raise OutputError(f"{target}: exists already. Choose another folder")
+    partial = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:  # before hours of training
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error}). Choose another folder") from error
     for events in (sample, yardstick.zero_bias):
         require_zero_bias(events)
     full = teacher or train_teacher(
@@ -136,7 +145,6 @@ def make_pareto(
     scores = score_sample(full, sample)
     reference = judge(lambda events: score_sample(full, events), yardstick)
     say(f"teacher: {_shown(reference.efficiency)} at {yardstick.rate_hz:g} Hz")
-    save_checkpoint(full, target / "teacher")
     points: list[tuple[Point, Checkpoint]] = []
     floats: dict[str, dict[str, float]] = {}
     for shape in shapes:
@@ -169,8 +177,6 @@ def make_pareto(
         )
     front = [kept for kept in points if not any(_beats(other, kept[0]) for other, _ in points)]
     front.sort(key=lambda kept: kept[0].luts)
-    for point, student in front:
-        save_checkpoint(student, target / point.name)
     found = ParetoSet(
         rate_hz=yardstick.rate_hz,
         conditions=yardstick.conditions.name,
@@ -180,7 +186,16 @@ def make_pareto(
         floats=floats,
         points=tuple(point for point, _ in front),
     )
-    (target / FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    try:
+        save_checkpoint(full, partial / "teacher")
+        for point, student in front:
+            save_checkpoint(student, partial / point.name)
+        (partial / FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error}). Choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return found
 
 

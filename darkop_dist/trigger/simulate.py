@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.generation.collisions import Slice, load_slices, reduce_particles, slice_requests
+from darkop_dist.generation.collisions import Slice, SliceRequest, load_slices, reduce_particles, slice_requests
 from darkop_dist.generation.process import load_process, pythia_lines
 from darkop_dist.generation.pythia_run import PartRequest, pythia_seed
 from darkop_dist.generation.truth import generate_truth
@@ -29,6 +29,7 @@ class Pileup:
         hard: different collisions in each hard slice.
         workers: processes that generate.
         seed: of the collisions; samples share no collision if theirs differ.
+        progress: called after each slice that was generated.
     """
 
     cache: Path
@@ -36,10 +37,12 @@ class Pileup:
     hard: int = 10_000
     workers: int = 1
     seed: int = 0
+    progress: Callable[[SliceRequest], None] | None = None
 
     def slices(self) -> tuple[Slice, ...]:
         """The slices, generated if the cache lacks them."""
-        return load_slices(slice_requests(self.soft, self.hard, self.seed), self.cache, workers=self.workers)
+        requests = slice_requests(self.soft, self.hard, self.seed)
+        return load_slices(requests, self.cache, workers=self.workers, progress=self.progress)
 
 
 def simulate_zero_bias(

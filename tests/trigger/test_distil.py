@@ -95,6 +95,10 @@ def test_students_that_nothing_beats(tmp_path: Path) -> None:
         sample, yardstick, target, teacher=teacher, shapes=(shape_of("4-2"),), training=training, say=said.append
     )
     assert read_pareto(target) == found
+    assert [path.name for path in tmp_path.iterdir()] == ["set"], "nothing half-written beside it"
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file/set: cannot be written"):
+        make_pareto(sample, yardstick, tmp_path / "file" / "set", teacher=teacher)
     for one in found.points:
         assert not any(
             other.luts <= one.luts and other.depth <= one.depth and other.mean_efficiency > one.mean_efficiency
