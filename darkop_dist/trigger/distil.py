@@ -258,6 +258,7 @@ def student_checkpoint(
     epochs: Sequence[Epoch],
     kept: int,
     seconds: float,
+    chosen_by: str | None = None,
 ) -> Checkpoint:
     """A checkpoint of a student.
 
@@ -271,6 +272,7 @@ def student_checkpoint(
         epochs: all of the training.
         kept: number of the epoch.
         seconds: duration of the training.
+        chosen_by: how the epoch was chosen, if not by its loss.
     """
     settings = network.settings
     regions = len(settings.input_shape) > 1
@@ -303,7 +305,11 @@ def student_checkpoint(
         weights_of(network),
         SCORES[settings.score],
         Losses(train=losses, validation=losses, kept_epoch=kept),
-        (*APPROXIMATIONS, f"distilled from the operator with fingerprint {teacher}"),
+        (
+            *APPROXIMATIONS,
+            *(() if chosen_by is None else (f"its epoch was chosen by {chosen_by}",)),
+            f"distilled from the operator with fingerprint {teacher}",
+        ),
     )
     return make_checkpoint(
         made,

@@ -164,6 +164,7 @@ def make_pareto(
                 student = student_checkpoint(
                     epoch.network, sample, name=point.name, teacher=full.card.fingerprint, seed=seed,
                     training=settings, epochs=epochs, kept=epoch.number, seconds=clock(),
+                    chosen_by=f"efficiency at {yardstick.rate_hz:g} Hz for {', '.join(yardstick.signals)}",
                 )  # fmt: skip
             except InputValueError as error:  # so few bits that most crossings have one score
                 say(f"{point.name} is left out: {error}")

@@ -105,6 +105,7 @@ def test_students_that_nothing_beats(tmp_path: Path) -> None:
             for other in found.points
         )
         card = load_checkpoint(target / one.name).card
+        assert "its epoch was chosen by efficiency at 2e+06 Hz for one" in card.approximations
         assert card.trained_on.losses.kept_epoch == one.epoch
     with pytest.raises(InputValueError, match="a rate needs zero bias"):
         make_pareto(signal, yardstick, tmp_path / "a", teacher=teacher)
