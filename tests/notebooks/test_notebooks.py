@@ -14,6 +14,7 @@ NAMES = [
     "open_data.ipynb",
     "p_values.ipynb",
     "served_scores.ipynb",
+    "trigger.ipynb",
 ]
 TOLD = {
     "events_on_demand.ipynb": ("asked 0.3", "vertices are seen", "20 were expected"),
@@ -37,6 +38,13 @@ TOLD = {
         "2000 scores, equal to the last bit: True",
         "300 events scored by the pool",
         "200 events scored by local (fallback)",
+    ),
+    "trigger.ipynb": (
+        "their weights add up to 1.0000",
+        "refused: the sample cannot say which score gives 1 Hz",
+        "emulator and network give the same bits for",
+        "crossings: True",
+        "model.onnx: ",
     ),
 }
 
