@@ -134,8 +134,10 @@ def train(
 @app.command("build")
 def build(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or a folder of darkop trigger train.")],
-    sample: Annotated[Path, typer.Option(help="Events to compare scores on.")],
-    output: Annotated[Path, typer.Option(help="Folder of the project to write.")],
+    sample: Annotated[
+        Path | None, typer.Option(help="Events to compare scores on; 512 crossings of the package without.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the project to write.")] = Path("firmware"),
     latency_budget: Annotated[float, typer.Option(help="In ns.")] = 25.0,
     most_luts: Annotated[int | None, typer.Option(help="LUTs of the chip that may be used.")] = None,
     backend: Annotated[str, typer.Option(help="fpga: Verilog, routed; gpu: ONNX.")] = "fpga",

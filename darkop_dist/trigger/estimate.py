@@ -15,6 +15,7 @@ from darkop_dist.trigger.conditions import Conditions, find_conditions
 from darkop_dist.trigger.distil import score_sample
 from darkop_dist.trigger.sample import Level1Sample, read_sample, require_zero_bias
 from darkop_dist.trigger.seeds import accepted, load_menu
+from darkop_dist.trigger.standard import standard_zero_bias
 from darkop_dist.trigger.weighted import SampledRate, sampled_rate, threshold_for, weights_at
 
 POINTS = 60
@@ -54,7 +55,7 @@ class RateEstimate:
 def estimate_trigger_rates(
     operator: str | Path | Checkpoint,
     *,
-    sample: str | Path | Level1Sample,
+    sample: str | Path | Level1Sample | None = None,
     conditions: str = "run3-high-pileup",
     luminosity: float = 2e34,
     rate_hz: float | None = 1000.0,
@@ -68,7 +69,8 @@ def estimate_trigger_rates(
 
     Args:
         operator: a checkpoint, its name or its directory.
-        sample: zero-bias crossings, or their file.
+        sample: zero-bias crossings, or their file; by default those of `standard.standard_zero_bias`, which are made at
+            the first call and kept.
         conditions: of the LHC, by name.
         luminosity: in 1/(cm2 s).
         rate_hz: find the threshold for this rate; not used with a threshold.
@@ -82,9 +84,12 @@ def estimate_trigger_rates(
         StatisticsError: the sample cannot say: its pile-up is too far away, or too few crossings would be accepted.
     """
     checkpoint = operator if isinstance(operator, Checkpoint) else load_checkpoint(find_checkpoint(operator))
-    events = sample if isinstance(sample, Level1Sample) else read_sample(sample)
-    require_zero_bias(events)
     at = find_conditions(conditions, luminosity)
+    if isinstance(sample, Level1Sample):
+        events = sample
+    else:
+        events = read_sample(sample) if sample else standard_zero_bias(at.mean_collisions)
+    require_zero_bias(events)
     weight, scores = weights_at(events, at), score_sample(checkpoint, events)
     if threshold is None:
         if rate_hz is None:

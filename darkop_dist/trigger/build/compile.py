@@ -18,6 +18,7 @@ from darkop_dist.trigger.build.model import TriggerModel, model_of, model_of_net
 from darkop_dist.trigger.build.result import TriggerBuild, write_build
 from darkop_dist.trigger.pareto import FILE, candidates_within, read_pareto
 from darkop_dist.trigger.sample import Level1Sample, read_sample
+from darkop_dist.trigger.standard import few_crossings
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ is passed over that could meet a budget."""
 def compile_for_trigger(
     model: str | Path | Checkpoint | TorchModule,
     *,
-    sample: str | Path | Level1Sample,
-    output: str | Path,
+    sample: str | Path | Level1Sample | None = None,
+    output: str | Path = "firmware",
     backend: str = "fpga",
     latency_budget: float = 25.0,
     most_luts: int | None = None,
@@ -44,7 +45,7 @@ def compile_for_trigger(
             tried, the most efficient first, until one meets the budget; or a torch module of
             linear layers and relus on the 57 numbers, which is rounded to fixed point here and whose score is the sum
             of its squared outputs.
-        sample: events to compare scores on.
+        sample: events to compare scores on; 512 crossings of zero bias by default.
         output: folder of the project; must be new or empty.
         backend: ``fpga`` for the open flow, ``gpu`` for ONNX.
         latency_budget: in ns.
@@ -62,7 +63,7 @@ def compile_for_trigger(
     """
     if backend not in {"fpga", "gpu"}:
         raise InputValueError("backend", f"{backend!r} is not known", "Use fpga or gpu")
-    given = sample if isinstance(sample, Level1Sample) else read_sample(sample)
+    given = sample if isinstance(sample, Level1Sample) else read_sample(sample) if sample else few_crossings()
     if isinstance(model, str | Path) and (Path(model) / FILE).is_file():
         return _compile_best(Path(model), given, output, backend, latency_budget, most_luts, events, say)
     chosen = _model(model, given)

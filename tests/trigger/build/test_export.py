@@ -29,7 +29,10 @@ def test_onnx_gives_the_scores_of_the_network(tmp_path: Path, monkeypatch: pytes
     found = session.run(None, {"inputs": inputs})[0]
     np.testing.assert_array_equal(found, network.score(inputs))
     assert [one.batch for one in made.measured] == [1, 64]
-    assert all(one.events_per_s > 0 and one.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"} for one in made.measured)
+    assert all(
+        one.events_per_s > 0 and one.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+        for one in made.measured
+    )
     with pytest.raises(OutputError, match="not empty"):
         export_gpu(checkpoint_of(network), inputs, tmp_path / "export")
 
