@@ -141,7 +141,7 @@ def build_open(
         best = found if best is None or _rank(found, goal) < _rank(best, goal) else best
         if goal.is_met(best):
             break
-        say(f"{model.name} does not meet {latency_budget_ns:g} ns: {found.latency_ns:.1f} ns")
+        say(f"{model.name} does not meet {latency_budget_ns:g} ns: {found.latency_ns:.2f} ns")
     if best is None or target is None:
         raise InputValueError("models", "there is none", "Give one or more")
     return _proved(best, target, goal, say)
@@ -231,8 +231,8 @@ def _fastest(model: TriggerModel, inputs: npt.NDArray[np.float32], folder: Path,
             routed = route(design, target_mhz=LHC_MHZ * design.stages * 1.5, seed=seed)
             found = Candidate(model, inputs, design, routed)
             say(
-                f"{design.stages} stage{'s' if design.stages > 1 else ''}: {routed.fmax_mhz:.1f} MHz after routing, "
-                f"{found.latency_ns:.1f} ns at {found.clock_mhz:.0f} MHz, {routed.resources.luts} LUTs"
+                f"{design.stages} stage{'s' if design.stages > 1 else ''}: {routed.fmax_mhz:.2f} MHz after routing, "
+                f"{found.latency_ns:.2f} ns at {found.clock_mhz:.2f} MHz, {routed.resources.luts} LUTs"
             )
             best = found if best is None or _rank(found, goal) < _rank(best, goal) else best
             if goal.is_met(found):

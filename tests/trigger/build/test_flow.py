@@ -151,7 +151,7 @@ def test_the_next_student_is_tried_where_one_misses_the_budget(
     assert build.efficiency == {"one": 0.5 if taken == "first" else 0.3}
     assert (build.reference, build.rate_hz) == ({"one": 0.6}, 1e3)
     assert TriggerBuild.model_validate_json((output / "build.json").read_text()) == build
-    assert ("first does not meet 25 ns: 33.3 ns" in said) == (reached[0] < 40)
+    assert ("first does not meet 25 ns: 33.33 ns" in said) == (reached[0] < 40)
 
 
 def test_integer_parts_that_overflow_are_refused_with_the_bits_that_they_need(
