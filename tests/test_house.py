@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import hashlib
 import json
 import re
@@ -94,6 +95,13 @@ def test_no_module_writes_the_version_down_again() -> None:
 def test_the_licence_is_the_gpl_3() -> None:
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == GPL3_SHA256
     assert PROJECT["project"]["license"] == "GPL-3.0-or-later"
+
+
+def test_no_test_is_passed_over(pytestconfig: pytest.Config) -> None:
+    """Pytest leaves out folders by their names, such as ``build``, and says nothing."""
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {part for path in (ROOT / "tests").rglob("test_*.py") for part in path.relative_to(ROOT).parts[:-1]}
+    assert [name for name in sorted(folders) for pattern in left_out if fnmatch.fnmatch(name, pattern)] == []
 
 
 def test_every_pin_is_what_is_installed() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -14,6 +14,10 @@ from rich.table import Table
 
 from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.cli.generate import setting
+
+if TYPE_CHECKING:
+    from darkop_dist.trigger.build.result import Resources
+    from darkop_dist.trigger.build.vendor import VendorReport
 
 app = typer.Typer(no_args_is_help=True, help="Hardware triggers: samples, students, builds, rates.")
 
@@ -140,12 +144,19 @@ def build(
     output: Annotated[Path, typer.Option(help="Folder of the project to write.")] = Path("firmware"),
     latency_budget: Annotated[float, typer.Option(help="In ns.")] = 25.0,
     most_luts: Annotated[int | None, typer.Option(help="LUTs of the chip that may be used.")] = None,
-    backend: Annotated[str, typer.Option(help="fpga: Verilog, routed; gpu: ONNX.")] = "fpga",
+    backend: Annotated[
+        str, typer.Option(help="fpga: Verilog, routed; hls: C++ for a vendor's tool; gpu: ONNX.")
+    ] = "fpga",
     events: Annotated[int, typer.Option(help="Events of the comparison.")] = 20_000,
+    tool: Annotated[str, typer.Option(help="Of hls: Vitis, Vivado or oneAPI.")] = "Vitis",
+    part: Annotated[str | None, typer.Option(help="Of hls: the chip; hls4ml's choice without.")] = None,
+    clock_ns: Annotated[float, typer.Option(help="Of hls: period of the clock in ns.")] = 25.0,
+    synthesise: Annotated[bool, typer.Option("--synthesise", help="Of hls: run the tool and read its report.")] = False,
 ) -> None:
     """Build firmware of a checkpoint, or of the best student within a budget: proved bit by bit, timed by a router."""
     from darkop_dist.trigger.build.compile import compile_for_trigger
     from darkop_dist.trigger.build.export import Export
+    from darkop_dist.trigger.build.hls import HlsProject
 
     made = compile_for_trigger(
         checkpoint,
@@ -155,8 +166,19 @@ def build(
         latency_budget=latency_budget,
         most_luts=most_luts,
         events=events,
+        tool=tool,
+        part=part,
+        clock_ns=clock_ns,
+        synthesise=synthesise,
         say=lambda text: OUT.print(text, markup=False),
     )
+    if isinstance(made, HlsProject):
+        OUT.print(f"{made.model}: project for {made.tool}, {made.part}, {made.clock_ns:g} ns asked", markup=False)
+        if made.report is None:
+            OUT.print(f"timing and size: {made.timing_source}", markup=False)
+        else:
+            _print_report(made.report)
+        return
     if isinstance(made, Export):
         for one in made.measured:
             OUT.print(f"batch {one.batch}: {one.latency_us:.1f} us, {one.events_per_s:.3g} events/s ({one.provider})")
@@ -169,16 +191,22 @@ def build(
         markup=False,
     )
     OUT.print(f"timing: {made.timing_source}", markup=False)
-    for part in made.resources:
-        OUT.print(
-            f"{part.family}: {part.luts} LUTs, {part.flip_flops} flip-flops, {part.multipliers} multipliers, "
-            f"{part.memories} memories ({part.source})",
-            markup=False,
-        )
+    _print_resources(made.resources)
     if made.efficiency:
         shown = ", ".join(f"{name} {value:.3f} ({made.reference[name]:.3f})" for name, value in made.efficiency.items())
         OUT.print(f"efficiency at {made.rate_hz:g} Hz (of the full operator): {shown}", markup=False)
     OUT.print(made.note, markup=False)
+
+
+@app.command("report")
+def report(
+    folder: Annotated[Path, typer.Argument(help="Project of darkop trigger build --backend hls, after the tool ran.")],
+    latency_budget: Annotated[float, typer.Option(help="In ns.")] = 25.0,
+) -> None:
+    """Read what a vendor's tool says of a project: latency, clock, size, with its source."""
+    from darkop_dist.trigger.build.vendor import read_report
+
+    _print_report(read_report(folder, latency_budget_ns=latency_budget))
 
 
 @app.command("parity")
@@ -287,3 +315,26 @@ def rate(
     OUT.print(
         f"{found.rate_hz:.4g} Hz, {found.confidence_level:.0%} interval {found.low_hz:.4g} to {found.high_hz:.4g} Hz"
     )
+
+
+def _print_report(found: VendorReport) -> None:
+    every = "clock" if found.initiation_interval == 1 else f"{found.initiation_interval} clocks"
+    OUT.print(
+        f"{found.tool}, {found.part}: latency {found.latency_clocks} + 1 clocks, one event every {every}, "
+        f"{found.clock_mhz:.0f} MHz ({found.fmax_mhz:.1f} possible): {found.latency_ns:.1f} ns, "
+        f"{found.bunch_crossings:.2f} bunch crossings, {'within' if found.meets_budget else 'NOT within'} "
+        f"{found.latency_budget_ns:g} ns",
+        markup=False,
+    )
+    OUT.print(f"timing: {found.timing_source}", markup=False)
+    _print_resources(found.resources)
+    OUT.print(found.note, markup=False)
+
+
+def _print_resources(resources: Iterable[Resources]) -> None:
+    for part in resources:
+        OUT.print(
+            f"{part.family}: {part.luts} LUTs, {part.flip_flops} flip-flops, {part.multipliers} multipliers, "
+            f"{part.memories} memories ({part.source})",
+            markup=False,
+        )

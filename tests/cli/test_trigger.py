@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from level1_events import checkpoint_of, made_up, random_inputs, random_network, roomy
+from vendor_reports import intel_report
 
-from darkop_dist.operators.checkpoint import load_checkpoint
+from darkop_dist.operators.checkpoint import load_checkpoint, save_checkpoint
 from darkop_dist.scoring.local import LocalScorer
 from darkop_dist.trigger import distil
 from darkop_dist.trigger.pareto import read_pareto
-from darkop_dist.trigger.sample import read_sample
+from darkop_dist.trigger.sample import read_sample, write_sample
 
 Run = Callable[..., tuple[object, str, str]]
 
@@ -75,6 +78,35 @@ def test_from_collisions_to_an_export(run: Run, tmp_path: Path, monkeypatch: pyt
     assert status == 2
     assert "no student has at most" in errors
     assert "The nearest, student-" in errors
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_a_project_for_a_vendor_and_its_report(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("hls4ml")
+    sample, model, project = tmp_path / "rates.parquet", tmp_path / "student", tmp_path / "project"
+    inputs = random_inputs(300)
+    write_sample(made_up(inputs), sample)
+    save_checkpoint(checkpoint_of(roomy(random_network(4), inputs)), model)
+    given = ("build", str(model), "--sample", str(sample), "--backend", "hls", "--output")
+    status, said, errors = run(*given, str(project), "--tool", "oneAPI", "--clock-ns", "5")
+    assert status == 0, errors
+    assert "300 of 300 scores equal" in said
+    assert "toy-trigger: project for oneAPI, Agilex7, 5 ns asked" in said
+    assert "timing and size: none: no vendor's tool has run" in said
+    status, _, errors = run("report", str(project))
+    assert status == 2
+    assert "there is no report of oneAPI" in errors
+    (project / "build").mkdir()
+    intel_report(project / "build")
+    status, said, errors = run("report", str(project), "--latency-budget", "50")
+    assert status == 0, errors
+    assert "oneAPI, Agilex7: latency 11 + 1 clocks, one event every clock, 200 MHz (480.0 possible): 60.0 ns" in said
+    assert "NOT within 50 ns" in said
+    assert "timing: vendor report (oneAPI, estimated before placing; latency of the longest block)" in said
+    assert "Agilex7: 2100 LUTs, 900 flip-flops, 4 multipliers, 3 memories (oneAPI, estimated)" in said
+    status, _, errors = run(*given, str(tmp_path / "other"), "--tool", "Quartus")
+    assert status == 2
+    assert "'Quartus' is not known. Use one of Vitis, Vivado, oneAPI" in errors
 
 
 def test_what_is_refused(run: Run, tmp_path: Path) -> None:

@@ -7,5 +7,6 @@ Words:
     parity: the same scores, bit for bit, from the network, the emulator of the circuit, C++ and simulated Verilog.
     timing source: who says how fast it is: a router that has placed every gate, an estimate, or a vendor's report.
 
-`flow.build_open` makes Verilog with no licence; `hls.build_hls` an hls4ml project; `export.export_gpu` ONNX.
+`flow.build_open` makes Verilog with no licence; `hls.build_hls` an hls4ml project, whose vendor's report
+`vendor.read_report` reads; `export.export_gpu` ONNX.
 """

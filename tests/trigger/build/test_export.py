@@ -42,7 +42,7 @@ def test_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, sample = checkpoint_of(random_network(3)), made_up(random_inputs(50))
     made = compile_for_trigger(checkpoint, sample=sample, output=tmp_path / "gpu", backend="gpu")
     assert isinstance(made, Export)
-    with pytest.raises(InputValueError, match="Use fpga or gpu"):
+    with pytest.raises(InputValueError, match="Use fpga, hls or gpu"):
         compile_for_trigger(checkpoint, sample=sample, output=tmp_path / "tpu", backend="tpu")
     card = checkpoint.card.model_copy(update={"architecture": "gaussian-mixture"})
     with pytest.raises(InputValueError, match="Supported: networks of dense layers or patches"):
