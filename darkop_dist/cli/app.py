@@ -27,6 +27,7 @@ from darkop_dist.cli import (
     serve,
     skim,
     trigger,
+    trigger_shown,
 )
 from darkop_dist.cli.console import ERR, OUT, is_worth_showing
 from darkop_dist.errors import EXIT_FAILURE, EXIT_USER, DarkopError
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(datasets.app, name="datasets")
 datasets_access.add_to(datasets.app)
+trigger_shown.add_to(trigger.app)
 app.add_typer(trigger.app, name="trigger")
 app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)

@@ -12,6 +12,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from darkop_dist.cli import trigger_shown
 from darkop_dist.cli.console import ERR, OUT
 from darkop_dist.cli.generate import setting
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Hardware triggers: samples, students, builds, rates.")
 
-Conditions = Annotated[str, typer.Option(help="Of the LHC: run2-2018, run3-high-pileup or hl-lhc.")]
-Luminosity = Annotated[float, typer.Option(help="In 1/(cm2 s).")]
+Conditions = trigger_shown.ConditionsOption
+Luminosity = trigger_shown.LuminosityOption
 Signals = Annotated[list[Path] | None, typer.Option("--signal", help="Sample of a signal; may be given several times.")]
 
 
@@ -125,14 +126,8 @@ def train(
         seed=seed,
         say=lambda text: OUT.print(text, markup=False),
     )
-    table = Table("student", "LUTs (estimate)", "depth", *found.teacher, box=None)
-    table.add_row("teacher", "", "", *(f"{value:.3f}" for value in found.teacher.values()))
-    for name, efficiency in found.floats.items():
-        table.add_row(f"{name} in float", "", "", *(f"{value:.3f}" for value in efficiency.values()))
-    for point in found.points:
-        row = (f"{value:.3f}" for value in point.efficiency.values())
-        table.add_row(point.name, f"{point.luts:.0f}", f"{point.depth:g}", *row)
-    OUT.print(table)
+    trigger_shown.show_pareto(found)
+    trigger_shown.draw_trained(found, output)
 
 
 @app.command("build")
@@ -281,18 +276,17 @@ def rates(
     threshold: Annotated[float | None, typer.Option(help="Lowest accepted score, instead of a rate.")] = None,
     conditions: Conditions = "run3-high-pileup",
     luminosity: Luminosity = 2e34,
+    plot: trigger_shown.PlotOption = None,
 ) -> None:
     """Rates of a score from zero-bias crossings: total, and pure against a small menu."""
     from darkop_dist.trigger.estimate import estimate_trigger_rates
 
+    trigger_shown.check_plot(plot)
     found = estimate_trigger_rates(
         checkpoint, sample=sample, conditions=conditions, luminosity=luminosity, rate_hz=rate, threshold=threshold
     )
-    at = found.conditions
     OUT.print(
-        f"{at.name}, {at.luminosity:g}/(cm2 s), {at.colliding_bunches} bunches: {found.mean_collisions:.1f} collisions "
-        f"a crossing (sample: {found.sample_mean_collisions:g} at {found.sample_energy_tev:g} TeV, "
-        f"the LHC {at.energy_tev:g} TeV)",
+        trigger_shown.conditions_line(found.conditions, found.sample_mean_collisions, found.sample_energy_tev),
         markup=False,
     )
     table = Table("", "rate (Hz)", "68% interval (Hz)", "crossings", box=None)
@@ -300,6 +294,11 @@ def rates(
     for name, one in shown.items():
         table.add_row(name, f"{one.rate_hz:.4g}", f"{one.low_hz:.4g} to {one.high_hz:.4g}", str(one.passed))
     OUT.print(table)
+    if plot is not None:
+        from darkop_dist.report.style import save_figure
+        from darkop_dist.report.trigger_figures import rate_figure
+
+        OUT.print(f"figure: {save_figure(rate_figure(found), plot)}", markup=False)
 
 
 @app.command("rate")

@@ -171,17 +171,29 @@ def drawable(text: str) -> str:
     return text if text.count("$") % 2 == 0 else text.replace("$", r"\$")
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, SVG or PDF by the suffix of the path; equal figures give equal files.
+def check_figure_path(path: Path) -> str:
+    """The suffix of a figure's file; asked before long work, what cannot be written is refused before it.
 
     Raises:
-        OutputError: the suffix is another one, the folder does not exist, or the file cannot be written.
+        OutputError: the suffix is none of a figure's, or the folder does not exist or must not be written to.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise OutputError(f"{path}: figures are written as {', '.join(FORMATS)}. Choose one of these suffixes.")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {path.parent} must not be written to. Choose another place.")
+    return suffix
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, SVG or PDF by the suffix of the path; equal figures give equal files.
+
+    Raises:
+        OutputError: the suffix is another one, the folder does not exist, or the file cannot be written.
+    """
+    suffix = check_figure_path(path)
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
     unfinished = None
     try:

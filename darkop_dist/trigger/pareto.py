@@ -69,6 +69,11 @@ class Point(BaseModel):
     efficiency: dict[str, float]
     mean_efficiency: float
 
+    @property
+    def shape(self) -> Shape:
+        """The student's shape."""
+        return Shape(self.kind, self.widths)
+
 
 class ParetoSet(BaseModel):
     """Students of one teacher.

@@ -34,7 +34,7 @@ class SampledRate:
         low_hz: lower end of the interval.
         high_hz: its upper end.
         confidence_level: of the interval.
-        passed: crossings of the sample that are accepted.
+        passed: crossings of the sample that are accepted, or may be.
         effective: (sum of weights)^2 / (sum of squared weights) of those.
     """
 
@@ -73,12 +73,12 @@ def weights_at(sample: Level1Sample, conditions: Conditions) -> Floats:
 
 
 def sampled_rate(
-    passed: npt.NDArray[np.bool_], weight: Floats, crossings_hz: float, confidence_level: float = 0.68
+    passed: npt.NDArray[np.bool_] | Floats, weight: Floats, crossings_hz: float, confidence_level: float = 0.68
 ) -> SampledRate:
     """The rate of a selection; see the module.
 
     Args:
-        passed: whether a crossing is accepted, shape (crossings,).
+        passed: whether a crossing is accepted, or the probability that it is, shape (crossings,).
         weight: probability that a crossing stands for, shape (crossings,).
         crossings_hz: crossings per second.
         confidence_level: of the central interval.
@@ -88,7 +88,7 @@ def sampled_rate(
     """
     if not 0.0 < confidence_level < 1.0 or len(weight) == 0:
         raise InputValueError("confidence level", f"{confidence_level} for {len(weight)} crossings", "Choose 0.68")
-    chosen = weight[passed]
+    chosen = (weight * passed)[passed > 0]
     total, squares, most = float(chosen.sum()), float((chosen**2).sum()), float(weight.max())
     tail = (1.0 - confidence_level) / 2.0
     low = squares / (2 * total) * chi2.ppf(tail, 2 * total**2 / squares) if total > 0 else 0.0

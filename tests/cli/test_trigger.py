@@ -60,6 +60,9 @@ def test_from_collisions_to_an_export(run: Run, tmp_path: Path, monkeypatch: pyt
     point = max(found.points, key=lambda one: one.mean_efficiency)
     assert load_checkpoint(students / point.name).card.name == point.name
     assert point.name in said
+    assert (students / "pareto.png").read_bytes()[:4] == b"\x89PNG"
+    table = said[said.index(" student  ") : said.index("figure: ")]
+    assert run("pareto", str(students)) == (0, table, "")
     network = LocalScorer(load_checkpoint(students / point.name))
     assert network.score({"level1": sample.inputs[:10]}).shape == (10,)
 

@@ -28,6 +28,15 @@ def test_nothing_accepted_still_has_an_upper_end() -> None:
     assert found.high_hz == pytest.approx(0.5 * chi2.ppf(0.95, 2) * 1e4)
 
 
+def test_a_crossing_may_count_with_a_probability() -> None:
+    weight, chance = np.full(1000, 1e-3), np.r_[np.full(40, 0.25), np.zeros(960)]
+    found, whole = sampled_rate(chance, weight, 1e6), sampled_rate(chance > 0, weight, 1e6)
+    assert found.rate_hz == pytest.approx(whole.rate_hz / 4)
+    assert (found.passed, found.effective) == (40, pytest.approx(40.0))
+    assert found.low_hz == pytest.approx(whole.low_hz / 4)
+    assert found.high_hz > whole.high_hz / 4, "what might be hidden has a whole crossing's weight"
+
+
 def test_the_interval_covers_the_rate_of_strata() -> None:
     """600 experiments with two strata; the bound is five binomial deviations below 68%."""
     rng, sizes, shares, chances = np.random.default_rng(4), (2000, 500), (0.95, 0.05), (2e-3, 0.1)
