@@ -160,9 +160,33 @@ def build_hls(
     return project
 
 
+def is_supported(network: FixedPointNetwork) -> bool:
+    """Whether hls4ml gets the layers of a network from here: not those of a convolution or a reconstruction error."""
+    return network.settings.patches is None and network.settings.score != "error"
+
+
+def simulate_project(
+    network: FixedPointNetwork, events: npt.NDArray[np.float32], folder: Path, tool: str = "Vitis"
+) -> npt.NDArray[np.float32]:
+    """Scores of the C++ of a new project in a folder, by g++, shape (events,).
+
+    Args:
+        network: one that `is_supported`.
+        events: whole numbers of the hardware, shape (events, inputs).
+        folder: to write.
+        tool: ``Vitis``, ``Vivado`` or ``oneAPI``.
+
+    Raises:
+        MissingExtraError, MissingToolError: hls4ml or g++ is not installed.
+        RunError: hls4ml fails.
+    """
+    COMPILER.command()
+    return _simulated(graph_of(network, folder, tool=tool, part=PARTS[tool], clock_ns=25.0), events, tool)
+
+
 def _supported(given: Checkpoint | TriggerModel) -> TriggerModel:
     made = model_of(given)
-    if made.network.settings.patches is not None or made.network.settings.score == "error":
+    if not is_supported(made.network):
         raise InputValueError(
             made.name,
             "a convolution or a reconstruction error is not supported for a vendor's tool",

@@ -16,6 +16,7 @@ from darkop_dist.errors import OutputError
 from darkop_dist.operators.checkpoint import Checkpoint
 from darkop_dist.operators.fixed_point_torch import TorchNetwork
 from darkop_dist.trigger.build.flow import new_folder
+from darkop_dist.trigger.build.hls import COMPARED, is_supported, simulate_project
 from darkop_dist.trigger.build.model import model_of, require_events
 from darkop_dist.trigger.build.verilator import simulate
 from darkop_dist.trigger.build.verilog import write_design
@@ -99,8 +100,8 @@ def parity_table(
         yardstick: the zero bias that gives the rate, the signals, the rate.
         folder: for ``parity.json`` and the Verilog; must be new or empty.
         teacher: the full operator that it was distilled from, shown for comparison.
-        more: gives ways by name beyond the process, torch, the emulator and Verilator, such as a pool that it starts;
-            they must be exact.
+        more: gives ways by name beyond the process, torch, emulator, C simulation and Verilator, such as a pool that
+            it starts; they must be exact.
         stages: of the pipeline in Verilog.
         say: told what happens.
 
@@ -139,6 +140,10 @@ def parity_table(
         for way, score in ways.items():
             add(way, score(inputs), exact=True)
     add("emulator of the circuit (da4ml)", emulate(logic, inputs), exact=True)
+    if is_supported(network):
+        add(COMPARED["Vitis"], simulate_project(network, inputs, target / "hls"), exact=True)
+    else:
+        say("C simulation: not for a convolution or a reconstruction error")
     add("Verilog (Verilator)", simulate(design, inputs), exact=True)
     table = ParityTable(
         model=checkpoint.card.name,

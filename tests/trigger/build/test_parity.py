@@ -36,8 +36,9 @@ needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="
 
 @pytest.fixture(name="no_verilator")
 def no_verilator_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulation of Verilog has its own tests and takes 15 s."""
+    """The simulations of Verilog and of C++ have their own tests and take 15 s each."""
     monkeypatch.setattr(parity, "simulate", lambda _, inputs: NETWORK.score(inputs))
+    monkeypatch.setattr(parity, "simulate_project", lambda network, inputs, _: network.score(inputs))
 
 
 @needs_verilator
@@ -49,7 +50,7 @@ def test_every_way_gives_the_same_bits(tmp_path: Path) -> None:
     exact = [row for row in table.rows if row.exact]
     assert [row.way for row in exact] == [
         "fixed point, in the process (numpy)", "fixed point, torch", "emulator of the circuit (da4ml)",
-        "Verilog (Verilator)",
+        "C simulation (hls4ml for Vitis, g++)", "Verilog (Verilator)",
     ]  # fmt: skip
     assert {row.events for row in table.rows} == {3300}
     assert len({(row.threshold, row.efficiency["one"]) for row in exact}) == 1
