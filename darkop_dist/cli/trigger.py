@@ -251,12 +251,14 @@ def parity(
 @contextmanager
 def pooled_ways(checkpoint: str) -> Iterator[dict[str, Callable[[Any], Any]]]:
     """A pool on this machine, for as long as the block lasts, and how to score in it: over Ray and over HTTP."""
+    from darkop_dist.cli.serve import quiet
     from darkop_dist.operators.checkpoint import find_checkpoint
     from darkop_dist.scoring.pool.launch import running_pool
     from darkop_dist.scoring.pool.settings import PoolSettings
     from darkop_dist.scoring.resolve import resolve
     from darkop_dist.scoring.server.listen import Listen
 
+    quiet()
     place = str(find_checkpoint(checkpoint))
     with running_pool(PoolSettings(models={"model": place}, listen=Listen(port=0))) as status:
         logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # handles of a pool that ends would complain

@@ -92,4 +92,5 @@ def test_the_command_with_a_pool(tmp_path: Path) -> None:
     assert "served by a pool, Ray: 0 of 3300 scores differ" in done.stdout
     assert "served by a pool, HTTP: 0 of 3300 scores differ" in done.stdout
     assert "need not be equal" in done.stdout
+    assert "INFO" not in done.stderr, "what Serve tells of every step"
     assert "Traceback" not in done.stderr
