@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from darkop_dist.errors import InputFileError, InputValueError, OutputError, StatisticsError
@@ -229,7 +230,8 @@ def candidates_within(found: ParetoSet, *, most_depth: float, most_luts: float) 
         nearest = min(found.points, key=lambda point: max(point.depth / most_depth, point.luts / most_luts))
         raise InputValueError(
             "budget",
-            f"no student has at most {most_depth:.3g} adders in a row and {most_luts:g} LUTs",
+            f"no student has at most {most_depth:.3g} adders in a row"
+            + (f" and {most_luts:g} LUTs" if np.isfinite(most_luts) else ""),
             f"The nearest, {nearest.name}, has {nearest.depth:g} and {nearest.luts:.0f}. Train smaller ones",
         )
     return tuple(sorted(fits, key=lambda point: -point.mean_efficiency))

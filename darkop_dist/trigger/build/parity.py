@@ -22,7 +22,7 @@ from darkop_dist.trigger.build.verilator import simulate
 from darkop_dist.trigger.build.verilog import write_design
 from darkop_dist.trigger.distil import Yardstick, score_sample
 from darkop_dist.trigger.logic import emulate, ranges_of, trace_logic
-from darkop_dist.trigger.sample import Level1Sample
+from darkop_dist.trigger.sample import Level1Sample, require_zero_bias
 from darkop_dist.trigger.weighted import threshold_for, weights_at
 
 logger = logging.getLogger(__name__)
@@ -109,17 +109,19 @@ def parity_table(
         The table, as written to the file. It is for the caller to refuse one that does not hold.
 
     Raises:
-        InputValueError: the checkpoint holds another model.
+        InputValueError: the checkpoint holds another model, or a sample of a signal stands where zero bias must.
         OutputError: the folder is not empty, or cannot be written.
         StatisticsError: the sample cannot say which score gives the rate.
         MissingToolError, ToolError: a tool is not installed, or failed.
     """
+    require_zero_bias(yardstick.zero_bias)
     network = model_of(checkpoint).network
     regions = len(network.settings.input_shape) > 1
     samples = {"": yardstick.zero_bias, **yardstick.signals}
     seen = [one.regions if regions else one.inputs for one in samples.values()]
     inputs = require_events(np.concatenate(seen), network)
     expected = network.score(inputs)
+    exact = _row("fixed point, in the process (numpy)", expected, expected, samples, yardstick, exact=True)
     logic = trace_logic(network, *ranges_of(network), depth=0)
     target = new_folder(folder)
     design = write_design(logic, target / f"stages-{stages}", stages)
@@ -134,7 +136,7 @@ def parity_table(
         full = [score_sample(teacher, one) for one in samples.values()]
         add("full operator, torch float32", np.concatenate(full), exact=False)
     add("same weights, torch float32, nothing cut", TorchNetwork(network, cuts=False).scores(inputs), exact=False)
-    add("fixed point, in the process (numpy)", expected, exact=True)
+    rows.append(exact)
     add("fixed point, torch", TorchNetwork(network).scores(inputs), exact=True)
     with more or nullcontext({}) as ways:
         for way, score in ways.items():

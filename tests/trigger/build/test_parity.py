@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 pytest.importorskip("da4ml")
 from level1_events import checkpoint_of, made_up, random_inputs, random_network
 
-from darkop_dist.errors import OutputError
+from darkop_dist.errors import InputValueError, OutputError, StatisticsError
 from darkop_dist.operators.checkpoint import save_checkpoint
 from darkop_dist.trigger.build import parity
 from darkop_dist.trigger.build.parity import ParityTable, parity_table
@@ -72,6 +73,12 @@ def test_a_way_that_differs_is_seen(tmp_path: Path) -> None:
     table = parity_table(checkpoint_of(NETWORK), YARDSTICK, tmp_path / "p", more=nullcontext({"a pool": off_by_one}))
     assert not table.holds
     assert {row.way: row.different for row in table.rows if row.exact}["a pool"] == 1
+    signal = replace(YARDSTICK, zero_bias=YARDSTICK.signals["one"])
+    with pytest.raises(InputValueError, match="a rate needs zero bias"):
+        parity_table(checkpoint_of(NETWORK), signal, tmp_path / "q")
+    with pytest.raises(StatisticsError, match="cannot say which score gives 1 Hz"):
+        parity_table(checkpoint_of(NETWORK), replace(YARDSTICK, rate_hz=1.0), tmp_path / "q")
+    assert not (tmp_path / "q").exists(), "refused before anything is written"
     with pytest.raises(OutputError, match="not empty"):
         parity_table(checkpoint_of(NETWORK), YARDSTICK, tmp_path / "p")
 
