@@ -15,27 +15,30 @@ from darkop_dist.operators.physics_operator import PhysicsOperator, model_named,
 COLUMNS = ModelInput(name="columns", shape=(3,), meaning="three", representation="columns", settings={})
 
 
-class Nothing(BaseModel):
-    """No settings."""
+class Columns(BaseModel):
+    """How many columns."""
+
+    columns: int = 3
 
 
 @register_model("sum-of-columns-for-a-test")
 class SumOfColumns(PhysicsOperator):
     """The sum of the columns."""
 
-    Settings = Nothing
+    Settings = Columns
     score_meaning = "sum of the columns"
 
     @classmethod
     def model_inputs(cls, settings: BaseModel) -> tuple[ModelInput, ...]:
-        return (COLUMNS,)
+        columns = Columns.model_validate(settings).columns
+        return (COLUMNS.model_copy(update={"shape": (columns,)}),)
 
     def score(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return batch["columns"].sum(dim=1)
 
 
 def test_the_loss_is_the_mean_score_unless_a_model_says_otherwise() -> None:
-    model = SumOfColumns(Nothing(), (COLUMNS,))
+    model = SumOfColumns(Columns(), (COLUMNS,))
     batch = {"columns": torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])}
     assert model.loss(batch, torch.Generator()).item() == 3.0
     assert model.validation_loss(batch, torch.Generator()).item() == 3.0
