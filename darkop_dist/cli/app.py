@@ -17,6 +17,7 @@ from darkop_dist.cli import (
     chunk,
     datasets,
     datasets_access,
+    evaluate,
     export,
     generate,
     inject,
@@ -50,6 +51,7 @@ app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
 app.command("serve")(serve.serve)
 app.command("skim")(skim.skim)
+app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("reproduce")(reproduce.reproduce)
 app.command("calibrate")(results.calibrate)
