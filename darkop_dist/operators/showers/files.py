@@ -36,6 +36,16 @@ def count_showers(path: Path) -> int:
         return int(_checked(path, file, None)[0])
 
 
+def shower_attributes(path: Path) -> dict[str, str]:
+    """Attributes of a file in words, such as ``particle`` and ``simulator``.
+
+    Raises:
+        InputFileError: as for `shower_parts`.
+    """
+    with _opened(path) as file:
+        return {str(name): str(value) for name, value in file.attrs.items()}
+
+
 def shower_parts(
     path: Path,
     *,
