@@ -26,6 +26,7 @@ from darkop_dist.cli import (
     reproduce,
     results,
     serve,
+    showers,
     skim,
     trigger,
     trigger_shown,
@@ -47,6 +48,7 @@ app.add_typer(datasets.app, name="datasets")
 datasets_access.add_to(datasets.app)
 trigger_shown.add_to(trigger.app)
 app.add_typer(trigger.app, name="trigger")
+app.add_typer(showers.app, name="showers")
 app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
 app.command("serve")(serve.serve)

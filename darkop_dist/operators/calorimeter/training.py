@@ -25,6 +25,7 @@ from darkop_dist.operators.showers.sample import Showers, VoxelGeometry
 ELECTRON, PHOTON = "e-", "gamma"
 PARTICLES = (ELECTRON, PHOTON)
 LEAST_SHOWERS = 200
+LEAST_STEPS = 40
 _GRADIENT_NORM = 2000.0
 """Larger gradients are shortened; the loss of a shower is some 1000 nats and its gradients are of that size."""
 
@@ -206,7 +207,9 @@ def _train_energies(
     _start_energies(operator, data)
     size, steps = training.energies_batch, len(data[0]) // training.energies_batch * training.energies_epochs
     optimiser = torch.optim.AdamW(network.parameters(), lr=training.energies_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.energies_rate, total_steps=max(steps, 2))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, training.energies_rate, total_steps=max(steps, LEAST_STEPS)
+    )
     losses = list[float](), list[float]()
     for epoch in range(training.energies_epochs):
         order, total = torch.from_numpy(rng.permutation(len(data[0]))), list[float]()
@@ -261,7 +264,9 @@ def _train_voxels(
     rng, generator = np.random.default_rng(training.seed), torch.Generator().manual_seed(training.seed)
     steps = _steps(train, training.batch) * training.epochs
     optimiser = torch.optim.AdamW(network.parameters(), lr=training.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.rate, total_steps=max(steps, 2), pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, training.rate, total_steps=max(steps, LEAST_STEPS), pct_start=0.1
+    )
     losses = list[float](), list[float]()
     for epoch in range(training.epochs):
         total = list[float]()
