@@ -40,6 +40,9 @@ def evaluate(
         int, typer.Option(min=0, help="Nodes per layer of the classifier on voxels; 0 leaves it out.")
     ] = 2048,
     high_width: Annotated[int, typer.Option(min=1, help="Nodes per layer of the classifier on features.")] = 512,
+    draws: Annotated[
+        int, typer.Option(min=100, help="Largest batch of the FPD; its smallest is 2/5 of it, that of the KPD 1/10.")
+    ] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and draws.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
@@ -53,6 +56,9 @@ def evaluate(
         sampling_fraction=sampling_fraction,
         low_level=ClassifierSettings(width=low_width, epochs=epochs) if low_width else None,
         high_level=ClassifierSettings(width=high_width, epochs=epochs),
+        fpd_min_samples=2 * draws // 5,
+        fpd_max_samples=draws,
+        kpd_batch_size=draws // 10,
     )
     twice = 2 * showers if showers and floor is None else showers
     result = evaluate_showers(

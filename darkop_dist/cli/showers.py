@@ -22,7 +22,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Directory of the checkpoint.")],
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the showers for the voxels.")] = 10,
     energies_epochs: Annotated[int, typer.Option(min=1, help="Passes for the layer energies.")] = 40,
-    width: Annotated[int, typer.Option(min=1, help="Channels of the hidden fields.")] = 16,
+    width: Annotated[int, typer.Option(min=1, help="Channels of the hidden fields.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, reflections and colours.")] = 1,
 ) -> None:
     """Train the calorimeter operator; the particle of each file stands in its attribute ``particle``."""

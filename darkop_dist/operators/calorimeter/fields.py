@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from darkop_dist.operators.calorimeter.levy import Deposits
+from darkop_dist.operators.calorimeter.levy import Deposits, LoneLaw, mixed
 
 UNIT_MEV = 0.2
 """Energy from which the feature log(1 + v / unit) turns from linear to logarithmic."""
@@ -26,14 +26,20 @@ DECAYS = (0.0, 0.6, 0.85, 0.95)
 
 CONDITIONS = 8
 KNOWN = 13
+OUTPUTS = 4
 LOG_RATE = (-16.0, 5.5)
 LOG_MEAN = (-5.2, 1.3)
 LOG_SHAPE = (-1.2, 3.0)
-VARIATION = (0.4, 0.3)
+VARIATION = (0.5, 0.35)
 """How far logs of mean and shape may be from those of their layer; it keeps the law of sums close to its moments."""
 
 START = (-1.3, 0.2)
 """Logs of mean (MeV) and shape of a deposit before training."""
+
+LONE_MEV = (0.003, 0.03, 0.075, 0.1, 0.14, 0.25)
+LONE_WIDTH = (0.8, 0.6, 0.2, 0.2, 0.3, 0.5)
+LONE_LOGIT = -1.0
+"""Law of lone deposits before training: energies, relative widths, and the logit of its probability."""
 
 
 def feature(energy: torch.Tensor) -> torch.Tensor:
@@ -91,19 +97,23 @@ class VoxelNetwork(nn.Module):
         self.cond = nn.Sequential(nn.Linear(CONDITIONS, 64), nn.ReLU(), nn.Linear(64, width))
         self.layer = nn.Parameter(0.1 * torch.randn(layers, width))
         self.ring = nn.Parameter(0.5 * torch.randn(radii, width))
-        self.offset = nn.Parameter(torch.zeros(layers, radii, 3))
+        self.offset = nn.Parameter(torch.zeros(layers, radii, OUTPUTS))
         self.spec = nn.ModuleList(SpectralLayer(width, modes, radii, azimuths) for _ in range(blocks))
         self.lin = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
         self.condb = nn.ModuleList(nn.Linear(64, width) for _ in range(blocks))
-        self.head = nn.Linear(width, 3)
+        self.head = nn.Linear(width, OUTPUTS)
         self.common = nn.Linear(width + 64, 2)
         self.second = nn.Linear(width + KNOWN, hidden)
-        self.second2 = nn.Linear(hidden, 3)
+        self.second2 = nn.Linear(hidden, OUTPUTS)
         self.second_common = nn.Linear(hidden, 2)
         with torch.no_grad():
             self.common.bias.copy_(torch.tensor(START))
             self.head.weight[1:] = 0.0
             self.head.bias[1:] = 0.0
+            self.head.bias[3] = LONE_LOGIT
+        self.lone_weight = nn.Parameter(torch.zeros(len(LONE_MEV)))
+        self.lone_centre = nn.Parameter(torch.tensor(LONE_MEV).log())
+        self.lone_width = nn.Parameter(torch.tensor(LONE_WIDTH).log())
         nn.init.zeros_(self.second_common.weight)
         nn.init.zeros_(self.second_common.bias)
         nn.init.zeros_(self.second2.weight)
@@ -131,19 +141,30 @@ class VoxelNetwork(nn.Module):
         common = self.common(torch.cat([field.mean((1, 2)), given], -1))
         return torch.cat([local, common[:, None, None, :].expand(*local.shape[:3], 2)], -1)
 
+    def lone(self) -> LoneLaw:
+        """Law of deposits that are alone in their voxel."""
+        return LoneLaw(self.lone_weight, self.lone_centre, self.lone_width.clamp(-3.0, 0.0))
+
     def refined(
-        self, field: torch.Tensor, raw: torch.Tensor, energy: torch.Tensor, known: torch.Tensor, rest: torch.Tensor
+        self,
+        field: torch.Tensor,
+        raw: torch.Tensor,
+        prior: Deposits,
+        energy: torch.Tensor,
+        known: torch.Tensor,
+        rest: torch.Tensor,
     ) -> torch.Tensor:
         """Parameters in the voxels that are not known yet, given their neighbours; see `deposits_of`.
 
         Args:
             field: of `hidden`.
             raw: of `first`.
+            prior: its deposits.
             energy: energies of the known voxels in MeV, 0 elsewhere; shape (showers, radii, azimuths).
             known: 1 where a voxel is known, 0 elsewhere.
             rest: energy of the voxels that are not known, in MeV; shape (showers,).
         """
-        expected = mean_energy(raw)
+        expected = prior.rate * prior.mean
         found = feature(energy)
         surprise = found - feature(expected) * known
         near = [moved for part in (found, surprise) for moved in _neighbours(part)]
@@ -163,31 +184,26 @@ def _neighbours(field: torch.Tensor) -> list[torch.Tensor]:
     return [torch.roll(field, 1, 2), torch.roll(field, -1, 2), outer, inner]
 
 
-def deposits_of(raw: torch.Tensor) -> Deposits:
+def deposits_of(raw: torch.Tensor, law: LoneLaw) -> Deposits:
     """Laws of deposits from unbounded parameters.
 
     Args:
-        raw: the last axis holds log rate, variations of log mean and log shape in the voxel, and log mean (MeV) and log
-            shape of the layer.
+        raw: the last axis holds log rate, variations of log mean and log shape and the logit of ``lone`` in the voxel,
+            and log mean (MeV) and log shape of the layer.
+        law: of lone deposits.
     """
     rate, mean, shape = logs_of(raw)
-    return Deposits(rate.exp(), mean.exp(), shape.exp())
+    return mixed(rate.exp(), torch.sigmoid(raw[..., 3].clamp(-5.0, 5.0)), mean.exp(), shape.exp(), law)
 
 
 def logs_of(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logs of rate, mean and shape, within bounds beyond which nothing physical lies."""
-    rate, mean, shape, common_mean, common_shape = raw.unbind(-1)
+    rate, mean, shape, _, common_mean, common_shape = raw.unbind(-1)
     return (
         rate.clamp(*LOG_RATE),
         common_mean.clamp(*LOG_MEAN) + VARIATION[0] * torch.tanh(mean),
         common_shape.clamp(*LOG_SHAPE) + VARIATION[1] * torch.tanh(shape),
     )
-
-
-def mean_energy(raw: torch.Tensor) -> torch.Tensor:
-    """Mean energy of each voxel in MeV."""
-    rate, mean, _ = logs_of(raw)
-    return torch.exp(rate + mean)
 
 
 def checkerboard(radii: int, azimuths: int) -> torch.Tensor:

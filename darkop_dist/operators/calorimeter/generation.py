@@ -8,7 +8,7 @@ import torch
 
 from darkop_dist.operators.calorimeter.energies import draw_layers
 from darkop_dist.operators.calorimeter.fields import DECAYS, deposits_of, feature
-from darkop_dist.operators.calorimeter.levy import Deposits, draw_count, sum_over_voxels
+from darkop_dist.operators.calorimeter.levy import Deposits, LoneLaw, draw_count, sum_over_voxels
 from darkop_dist.operators.calorimeter.noise import Noise
 from darkop_dist.operators.calorimeter.operator import CalorimeterOperator, conditions
 
@@ -79,32 +79,42 @@ def _draw_layer(
     number = torch.full((len(rows),), layer)
     hidden = network.hidden(memory, given, number)
     raw = network.first(hidden, given, number)
-    prior = deposits_of(raw)
-    count, field = _draw_half(layer, 0, rows, prior, energy, noise)
+    law = network.lone()
+    prior = deposits_of(raw, law)
+    count, field = _draw_half(layer, 0, rows, prior, law, energy, noise)
     rest = (field * other).sum((1, 2))
     both = torch.nonzero(rest > 0.0)[:, 0]
     field, count = field * known, count * known
     if len(both):
         mask = other[both]
-        later = deposits_of(network.refined(hidden[both], raw[both], field[both], known[both], rest[both]))
+        known_both = Deposits(*(part[both] for part in prior))
+        refined = network.refined(hidden[both], raw[both], known_both, field[both], known[both], rest[both])
+        later = deposits_of(refined, law)
         later = later._replace(rate=later.rate * mask)
-        more, extra = _draw_half(layer, 1, rows[both], later, rest[both], noise)
+        more, extra = _draw_half(layer, 1, rows[both], later, law, rest[both], noise)
         field[both] += extra
         count[both] += more
-        prior = Deposits(
-            prior.rate.index_copy(0, both, prior.rate[both] * known[both] + later.rate),
-            prior.mean,
-            prior.shape.index_copy(0, both, torch.where(mask > 0, later.shape, prior.shape[both])),
+        prior = prior._replace(
+            rate=prior.rate.index_copy(0, both, prior.rate[both] * known[both] + later.rate),
+            shape=prior.shape.index_copy(0, both, torch.where(mask > 0, later.shape, prior.shape[both])),
         )
     return _read_out(field, energy, operator.settings.threshold_mev), count, prior.rate, prior.shape
 
 
 def _draw_half(
-    layer: int, half: int, rows: torch.Tensor, deposits: Deposits, energy: torch.Tensor, noise: Noise
+    layer: int, half: int, rows: torch.Tensor, deposits: Deposits, law: LoneLaw, energy: torch.Tensor, noise: Noise
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    number = draw_count(energy, sum_over_voxels(deposits), noise.uniform(layer, half, rows))
+    number = draw_count(energy, sum_over_voxels(deposits), law, noise.uniform(layer, half, rows))
     count = noise.place(layer, half, rows, number, deposits.rate)
-    field = noise.gamma(layer, half, rows, count * deposits.shape) * (deposits.mean / deposits.shape)
+    single = count == 1.0
+    shape = torch.where(single, deposits.soft_shape, count * deposits.shape)
+    scale = torch.where(single, deposits.soft_mean / deposits.soft_shape, deposits.mean / deposits.shape)
+    field = noise.gamma(layer, half, rows, shape) * scale
+    places = torch.nonzero(single)
+    given = noise.lone(layer, half, rows, places)
+    where = tuple(places.unbind(1))
+    lone = given[:, 0] < deposits.lone[where]
+    field[where] = torch.where(lone, law.energy_of(given[:, 1], given[:, 2]), field[where])
     return count, field * (energy / field.sum((1, 2)))[:, None, None]
 
 

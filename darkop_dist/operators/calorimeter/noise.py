@@ -54,6 +54,17 @@ class Noise(Protocol):
         """Standard gamma numbers of a shape; 0 where it is 0."""
         ...
 
+    def lone(self, layer: int, half: int, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Two uniform and a normal number for every place; shape (places, 3).
+
+        Args:
+            layer: number of the layer.
+            half: 0 or 1.
+            rows: numbers of the showers.
+            places: where deposits are alone: row, radius and azimuth of each; shape (places, 3).
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class DrawnNoise:
@@ -110,6 +121,12 @@ class DrawnNoise:
         drawn = torch.from_numpy(self.rng.standard_gamma(shape[some].numpy(), dtype=np.float32))
         return torch.zeros_like(shape).masked_scatter_(some, drawn.clamp_(min=1e-30))
 
+    def lone(self, layer: int, half: int, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """See `Noise`."""
+        del layer, half, rows
+        uniform = torch.rand(len(places), 2, generator=self.generator)
+        return torch.cat([uniform, torch.randn(len(places), 1, generator=self.generator)], 1)
+
 
 @dataclass(frozen=True)
 class NoiseFields:
@@ -124,6 +141,7 @@ class NoiseFields:
             where the number divided by the rate is smallest.
         poisson: uniform, shape (showers, layers, 2, radii, azimuths).
         energy: uniform, same shape.
+        single: two uniform and a normal number, shape (showers, layers, 2, 3, radii, azimuths).
     """
 
     layer_uniform: torch.Tensor
@@ -133,6 +151,7 @@ class NoiseFields:
     races: torch.Tensor
     poisson: torch.Tensor
     energy: torch.Tensor
+    single: torch.Tensor
 
     @classmethod
     def drawn(cls, showers: int, layers: int, radii: int, azimuths: int, generator: torch.Generator) -> NoiseFields:
@@ -147,6 +166,13 @@ class NoiseFields:
             races,
             torch.rand(field, generator=generator, dtype=torch.float64),
             torch.rand(field, generator=generator, dtype=torch.float64),
+            torch.cat(
+                [
+                    torch.rand(showers, layers, 2, 2, radii, azimuths, generator=generator),
+                    torch.randn(showers, layers, 2, 1, radii, azimuths, generator=generator),
+                ],
+                3,
+            ),
         )
 
     def rotated(self, bins: int) -> NoiseFields:
@@ -157,6 +183,7 @@ class NoiseFields:
             races=self.races.roll(bins, -1),
             poisson=self.poisson.roll(bins, -1),
             energy=self.energy.roll(bins, -1),
+            single=self.single.roll(bins, -1),
         )
 
     def of_layers(self, showers: int, layers: int) -> Pair:
@@ -188,3 +215,8 @@ class NoiseFields:
         value = special.gammaincinv(shape.double().clamp(min=1e-9).numpy(), self.energy[rows, layer, half].numpy())
         drawn = torch.from_numpy(value).to(shape.dtype).clamp(min=1e-30)
         return torch.where(shape > 0.0, drawn, torch.zeros(()))
+
+    def lone(self, layer: int, half: int, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """See `Noise`."""
+        row, ring, angle = places.unbind(1)
+        return self.single[rows[row], layer, half, :, ring, angle]

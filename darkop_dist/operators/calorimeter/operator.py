@@ -16,7 +16,7 @@ from darkop_dist.operators.calorimeter.fields import (
 )
 from darkop_dist.operators.calorimeter.levy import log_density, sum_over_voxels, total_log_density
 
-UNCONDITIONAL = 0.2
+UNCONDITIONAL = 0.5
 """Weight of the score of sums that are given anyway; see `CalorimeterOperator.voxels_loss`."""
 
 
@@ -42,10 +42,10 @@ class CalorimeterSettings(BaseModel):
     azimuths: int = Field(default=16, gt=2)
     radii: int = Field(default=9, gt=1)
     radius_mm: float = 41.85
-    width: int = Field(default=16, gt=0)
-    modes: int = Field(default=5, gt=0)
+    width: int = Field(default=12, gt=0)
+    modes: int = Field(default=4, gt=0)
     blocks: int = Field(default=2, gt=0)
-    hidden: int = Field(default=16, gt=0)
+    hidden: int = Field(default=12, gt=0)
     energies_hidden: int = Field(default=128, gt=0)
     threshold_mev: float = Field(default=5e-4, ge=0)
 
@@ -108,15 +108,20 @@ class CalorimeterOperator(nn.Module):
         raw = self.voxels.first(hidden, condition, layer)
         rest = (energy * other).sum((1, 2))
         some = rest > 0.0
-        prior = deposits_of(raw)
+        law = self.voxels.lone()
+        prior = deposits_of(raw, law)
         masked = prior._replace(rate=prior.rate * known)
-        whole_sum = log_density(energy.sum((1, 2)).double(), sum_over_voxels(prior))
-        rest_sum = log_density(rest.double(), sum_over_voxels(prior, other))
-        score = total_log_density(energy * known, masked) + rest_sum.sum() - (1.0 - UNCONDITIONAL) * whole_sum.sum()
-        later = deposits_of(self.voxels.refined(hidden, raw, energy * known, known, rest)[some])
+        whole_sum = log_density(energy.sum((1, 2)).double(), sum_over_voxels(prior), law)
+        rest_sum = log_density(rest.double(), sum_over_voxels(prior, other), law)
+        score = (
+            total_log_density(energy * known, masked, law) + rest_sum.sum() - (1.0 - UNCONDITIONAL) * whole_sum.sum()
+        )
+        later = deposits_of(self.voxels.refined(hidden, raw, prior, energy * known, known, rest)[some], law)
         masked = later._replace(rate=later.rate * other[some])
-        refined_sum = log_density(rest[some].double(), sum_over_voxels(later, other[some]))
-        return score + total_log_density((energy * other)[some], masked) - (1.0 - UNCONDITIONAL) * refined_sum.sum()
+        refined_sum = log_density(rest[some].double(), sum_over_voxels(later, other[some]), law)
+        return (
+            score + total_log_density((energy * other)[some], masked, law) - (1.0 - UNCONDITIONAL) * refined_sum.sum()
+        )
 
 
 def conditions(incident: torch.Tensor, photon: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,13 @@
 import torch
 
-from darkop_dist.operators.calorimeter.fields import CONDITIONS, DECAYS, SpectralLayer, checkerboard, memory_kernel
+from darkop_dist.operators.calorimeter.fields import (
+    CONDITIONS,
+    DECAYS,
+    SpectralLayer,
+    checkerboard,
+    deposits_of,
+    memory_kernel,
+)
 from darkop_dist.operators.calorimeter.operator import CalorimeterOperator
 
 
@@ -36,8 +43,8 @@ def test_a_rotated_past_gives_the_rotated_law(operator: CalorimeterOperator) -> 
     def laws(turn: int) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = network.hidden(past.roll(turn, 2), given, layer)
         raw = network.first(hidden, given, layer)
-        mask = known.roll(turn, 2)
-        return raw, network.refined(hidden, raw, energy.roll(turn, 2) * mask, mask, rest)
+        mask, prior = known.roll(turn, 2), deposits_of(raw, network.lone())
+        return raw, network.refined(hidden, raw, prior, energy.roll(turn, 2) * mask, mask, rest)
 
     for straight, turned in zip(laws(0), laws(3), strict=True):
         assert torch.allclose(turned, straight.roll(3, 2), atol=2e-5)

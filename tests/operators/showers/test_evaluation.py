@@ -30,12 +30,13 @@ QUICK = ScoreSettings(
 
 
 def test_bad_showers_stand_above_the_floor(make_showers: Make) -> None:
-    result = evaluate_showers(make_showers(300, 1, SMALL, slope=4.0), make_showers(600, 2, SMALL), settings=QUICK)
+    result = evaluate_showers(make_showers(300, 1, SMALL, slope=0.4), make_showers(600, 2, SMALL), settings=QUICK)
     bad, floor = result.generated, result.floor
     assert bad.showers == floor.showers == 300
-    assert bad.high_level.auc > 0.9 > floor.high_level.auc
-    assert bad.fpd.value > 3 * floor.fpd.value
-    assert bad.kpd.value > 3 * abs(floor.kpd.value)
+    assert bad.high_level.auc > 0.65
+    assert abs(floor.high_level.auc - 0.5) < 4 * floor.high_level.auc_error
+    assert bad.fpd.value > floor.fpd.value
+    assert bad.kpd.value > 2 * abs(floor.kpd.value)
     assert bad.separations.layer_mev[11] > floor.separations.layer_mev[11]
     assert ShowerEvaluation.model_validate_json(result.model_dump_json()) == result
 
@@ -61,15 +62,14 @@ def test_samples_that_cannot_be_compared(make_showers: Make) -> None:
         )
 
 
-@pytest.mark.slow
 def test_the_command(
     tmp_path: Path, make_showers: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The FPD's and KPD's own batches of thousands make this slow."""
     generated, reference = tmp_path / "generated.h5", tmp_path / "reference.h5"
     write_showers(generated, make_showers(50, 1, SMALL))
     write_showers(reference, make_showers(100, 2, SMALL))
     words = ["darkop", "evaluate", str(generated), "--reference", str(reference), "--epochs", "2", "--low-width", "8"]
+    words += ["--draws", "1000"]
     for more in ([], ["--json"]):
         monkeypatch.setattr("sys.argv", [*words, *more])
         with pytest.raises(SystemExit) as left:
