@@ -30,8 +30,8 @@ OUTPUTS = 4
 LOG_RATE = (-16.0, 5.5)
 LOG_MEAN = (-5.2, 1.3)
 LOG_SHAPE = (-1.2, 3.0)
-VARIATION = (0.5, 0.35)
-"""How far logs of mean and shape may be from those of their layer; it keeps the law of sums close to its moments."""
+VARIATION = (1.5, 1.0)
+"""How far the logs of mean and shape of a voxel may be from those of its layer."""
 
 START = (-1.3, 0.2)
 """Logs of mean (MeV) and shape of a deposit before training."""

@@ -16,9 +16,6 @@ from darkop_dist.operators.calorimeter.fields import (
 )
 from darkop_dist.operators.calorimeter.levy import log_density, sum_over_voxels, total_log_density
 
-UNCONDITIONAL = 0.5
-"""Weight of the score of sums that are given anyway; see `CalorimeterOperator.voxels_loss`."""
-
 
 class CalorimeterSettings(BaseModel):
     """Settings of the operator.
@@ -76,9 +73,9 @@ class CalorimeterOperator(nn.Module):
     ) -> torch.Tensor:
         """Mean negative log density of the voxels given the layer energies, in nats per shower.
 
-        The log score is a proper scoring rule (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007) 359, section 4).
-        The sum of a layer is known, so densities are divided by that of the sum. What does not change a law given its
-        sum (an exponential tilt) is fixed by a small part of the score of the sum itself.
+        The log score is a proper scoring rule (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007) 359, section 4). It
+        is taken of the voxels of the first colour and the sum of the others, then of the others with these known.
+        Densities are not divided by that of the known sum, whose law is approximate: a training can exploit that.
 
         Args:
             incident: MeV, shape (showers,).
@@ -111,17 +108,11 @@ class CalorimeterOperator(nn.Module):
         law = self.voxels.lone()
         prior = deposits_of(raw, law)
         masked = prior._replace(rate=prior.rate * known)
-        whole_sum = log_density(energy.sum((1, 2)).double(), sum_over_voxels(prior), law)
         rest_sum = log_density(rest.double(), sum_over_voxels(prior, other), law)
-        score = (
-            total_log_density(energy * known, masked, law) + rest_sum.sum() - (1.0 - UNCONDITIONAL) * whole_sum.sum()
-        )
+        score = total_log_density(energy * known, masked, law) + rest_sum.sum()
         later = deposits_of(self.voxels.refined(hidden, raw, prior, energy * known, known, rest)[some], law)
         masked = later._replace(rate=later.rate * other[some])
-        refined_sum = log_density(rest[some].double(), sum_over_voxels(later, other[some]), law)
-        return (
-            score + total_log_density((energy * other)[some], masked, law) - (1.0 - UNCONDITIONAL) * refined_sum.sum()
-        )
+        return score + total_log_density((energy * other)[some], masked, law)
 
 
 def conditions(incident: torch.Tensor, photon: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
