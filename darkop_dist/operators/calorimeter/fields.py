@@ -11,10 +11,12 @@ Arrays of a layer have shape (showers, radii, azimuths, channels).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import linear
 
 from darkop_dist.operators.calorimeter.levy import Deposits, LoneLaw, mixed
 
@@ -56,6 +58,18 @@ def memory_kernel(layers: int) -> torch.Tensor:
         weight = (1.0 - decay) * decay ** lag.clamp(min=0.0) if decay else (lag == 0.0).float()
         rows.append(torch.where(lag >= 0.0, weight, torch.zeros(())))
     return torch.stack(rows)
+
+
+class RawDeposits(NamedTuple):
+    """Unbounded parameters of the deposits of layers.
+
+    Attributes:
+        voxel: log rate, variations of log mean and log shape, logit of ``lone``; (showers, radii, azimuths, OUTPUTS).
+        layer: log mean (MeV) and log shape around which those of the voxels vary; (showers, 2).
+    """
+
+    voxel: torch.Tensor
+    layer: torch.Tensor
 
 
 class SpectralLayer(nn.Module):
@@ -129,17 +143,17 @@ class VoxelNetwork(nn.Module):
         """
         given = torch.relu(self.cond[0](condition))
         start = self.cond[2](given) + self.layer[layer]
-        field = torch.relu(self.lift(memories) + start[:, None, None, :] + self.ring[None, :, None, :])
+        field = self.lift(memories).add_((start[:, None, :] + self.ring)[:, :, None, :]).relu_()
         for spectral, pointwise, conditional in zip(self.spec, self.lin, self.condb, strict=True):
-            field = field + torch.relu(spectral(field) + pointwise(field) + conditional(given)[:, None, None, :])
+            change = pointwise(field).add_(conditional(given)[:, None, None, :]).add_(spectral(field))
+            field = field + change.relu_()
         return field
 
-    def first(self, field: torch.Tensor, condition: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:
+    def first(self, field: torch.Tensor, condition: torch.Tensor, layer: torch.Tensor) -> RawDeposits:
         """Parameters of the deposits in all voxels, before any voxel of the layer is known; see `deposits_of`."""
-        local = self.head(field) + self.offset[layer][:, :, None, :]
+        local = self.head(field).add_(self.offset[layer][:, :, None, :])
         given = torch.relu(self.cond[0](condition))
-        common = self.common(torch.cat([field.mean((1, 2)), given], -1))
-        return torch.cat([local, common[:, None, None, :].expand(*local.shape[:3], 2)], -1)
+        return RawDeposits(local, self.common(torch.cat([field.mean((1, 2)), given], -1)))
 
     def lone(self) -> LoneLaw:
         """Law of deposits that are alone in their voxel."""
@@ -148,12 +162,12 @@ class VoxelNetwork(nn.Module):
     def refined(
         self,
         field: torch.Tensor,
-        raw: torch.Tensor,
+        raw: RawDeposits,
         prior: Deposits,
         energy: torch.Tensor,
         known: torch.Tensor,
         rest: torch.Tensor,
-    ) -> torch.Tensor:
+    ) -> RawDeposits:
         """Parameters in the voxels that are not known yet, given their neighbours; see `deposits_of`.
 
         Args:
@@ -168,14 +182,14 @@ class VoxelNetwork(nn.Module):
         found = feature(energy)
         surprise = found - feature(expected) * known
         near = [moved for part in (found, surprise) for moved in _neighbours(part)]
+        local = torch.stack([*near, feature(expected)], -1)
         unknown = (expected * (1.0 - known)).sum((1, 2))
         whole = rest + energy.sum((1, 2))
         sums = torch.stack([feature(rest), feature(unknown), feature(whole), rest / whole], -1)
-        sums = sums[:, None, None, :].expand(*raw.shape[:3], 4)
-        local = torch.stack([*near, feature(expected)], -1)
-        deep = torch.relu(self.second(torch.cat([field, local, sums], -1)))
-        common = self.second_common(deep.mean((1, 2)))[:, None, None, :].expand(*raw.shape[:3], 2)
-        return raw + torch.cat([self.second2(deep), common], -1)
+        of_field, of_local, of_sums = self.second.weight.split([field.shape[-1], local.shape[-1], sums.shape[-1]], 1)
+        deep = linear(field, of_field).add_(linear(local, of_local))
+        deep = deep.add_(linear(sums, of_sums, self.second.bias)[:, None, None]).relu_()
+        return RawDeposits(raw.voxel + self.second2(deep), raw.layer + self.second_common(deep.mean((1, 2))))
 
 
 def _neighbours(field: torch.Tensor) -> list[torch.Tensor]:
@@ -184,25 +198,21 @@ def _neighbours(field: torch.Tensor) -> list[torch.Tensor]:
     return [torch.roll(field, 1, 2), torch.roll(field, -1, 2), outer, inner]
 
 
-def deposits_of(raw: torch.Tensor, law: LoneLaw) -> Deposits:
-    """Laws of deposits from unbounded parameters.
+def deposits_of(raw: RawDeposits, law: LoneLaw) -> Deposits:
+    """Laws of deposits from unbounded parameters, within bounds beyond which nothing physical lies.
 
     Args:
-        raw: the last axis holds log rate, variations of log mean and log shape and the logit of ``lone`` in the voxel,
-            and log mean (MeV) and log shape of the layer.
+        raw: parameters.
         law: of lone deposits.
     """
-    rate, mean, shape = logs_of(raw)
-    return mixed(rate.exp(), torch.sigmoid(raw[..., 3].clamp(-5.0, 5.0)), mean.exp(), shape.exp(), law)
-
-
-def logs_of(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logs of rate, mean and shape, within bounds beyond which nothing physical lies."""
-    rate, mean, shape, _, common_mean, common_shape = raw.unbind(-1)
-    return (
-        rate.clamp(*LOG_RATE),
-        common_mean.clamp(*LOG_MEAN) + VARIATION[0] * torch.tanh(mean),
-        common_shape.clamp(*LOG_SHAPE) + VARIATION[1] * torch.tanh(shape),
+    rate, mean, shape, lone = raw.voxel.unbind(-1)
+    layer_mean, layer_shape = (part[:, None, None] for part in raw.layer.unbind(-1))
+    return mixed(
+        torch.exp(rate.clamp(*LOG_RATE)),
+        torch.sigmoid(lone.clamp(-5.0, 5.0)),
+        torch.exp(layer_mean.clamp(*LOG_MEAN) + VARIATION[0] * torch.tanh(mean)),
+        torch.exp(layer_shape.clamp(*LOG_SHAPE) + VARIATION[1] * torch.tanh(shape)),
+        law,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from darkop_dist.operators.calorimeter.energies import draw_layers
-from darkop_dist.operators.calorimeter.fields import DECAYS, deposits_of, feature
+from darkop_dist.operators.calorimeter.fields import DECAYS, RawDeposits, deposits_of, feature
 from darkop_dist.operators.calorimeter.levy import Deposits, LoneLaw, draw_count, sum_over_voxels
 from darkop_dist.operators.calorimeter.noise import Noise
 from darkop_dist.operators.calorimeter.operator import CalorimeterOperator, conditions
@@ -88,7 +88,8 @@ def _draw_layer(
     if len(both):
         mask = other[both]
         known_both = Deposits(*(part[both] for part in prior))
-        refined = network.refined(hidden[both], raw[both], known_both, field[both], known[both], rest[both])
+        raw_both = RawDeposits(*(part[both] for part in raw))
+        refined = network.refined(hidden[both], raw_both, known_both, field[both], known[both], rest[both])
         later = deposits_of(refined, law)
         later = later._replace(rate=later.rate * mask)
         more, extra = _draw_half(layer, 1, rows[both], later, law, rest[both], noise)

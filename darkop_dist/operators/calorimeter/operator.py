@@ -8,6 +8,7 @@ from torch import nn
 
 from darkop_dist.operators.calorimeter.energies import EnergyNetwork, energies_loss
 from darkop_dist.operators.calorimeter.fields import (
+    RawDeposits,
     VoxelNetwork,
     checkerboard,
     deposits_of,
@@ -110,7 +111,8 @@ class CalorimeterOperator(nn.Module):
         masked = prior._replace(rate=prior.rate * known)
         rest_sum = log_density(rest.double(), sum_over_voxels(prior, other), law)
         score = total_log_density(energy * known, masked, law) + rest_sum.sum()
-        later = deposits_of(self.voxels.refined(hidden, raw, prior, energy * known, known, rest)[some], law)
+        refined = self.voxels.refined(hidden, raw, prior, energy * known, known, rest)
+        later = deposits_of(RawDeposits(*(part[some] for part in refined)), law)
         masked = later._replace(rate=later.rate * other[some])
         return score + total_log_density((energy * other)[some], masked, law)
 
