@@ -10,9 +10,11 @@ import typer
 from rich.table import Table
 
 from darkop_dist.cli.console import ERR, OUT
+from darkop_dist.cli.trigger_shown import check_plot
 
 if TYPE_CHECKING:
     from darkop_dist.operators.showers.evaluation import ShowerEvaluation, ShowerScores
+    from darkop_dist.operators.showers.sample import Showers
 
 PER_LAYER = {
     "layer_mev": "energy of a layer",
@@ -44,6 +46,9 @@ def evaluate(
         int, typer.Option(min=100, help="Largest batch of the FPD; its smallest is 2/5 of it, that of the KPD 1/10.")
     ] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and draws.")] = 0,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for showers.png (distributions) and displays.png (single showers).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Score generated calorimeter showers as the CaloChallenge does, beside the floor of the simulator itself."""
@@ -51,6 +56,8 @@ def evaluate(
     from darkop_dist.operators.showers.evaluation import ScoreSettings, evaluate_showers
     from darkop_dist.operators.showers.files import read_showers
 
+    if figures is not None:
+        check_plot(figures / "showers.png")
     settings = ScoreSettings(
         seed=seed,
         sampling_fraction=sampling_fraction,
@@ -61,9 +68,12 @@ def evaluate(
         kpd_batch_size=draws // 10,
     )
     twice = 2 * showers if showers and floor is None else showers
+    ours, theirs = read_showers(generated, stop=showers), read_showers(reference, stop=twice)
+    if figures is not None:
+        _draw(ours, theirs, figures)
     result = evaluate_showers(
-        read_showers(generated, stop=showers),
-        read_showers(reference, stop=twice),
+        ours,
+        theirs,
         settings=settings,
         floor=None if floor is None else read_showers(floor, stop=showers),
         say=lambda text: ERR.print(text, markup=False),
@@ -74,6 +84,17 @@ def evaluate(
     OUT.print(_table(result))
     for what, source in result.sources.items():
         OUT.print(f"{what}: {source}", markup=False)
+
+
+def _draw(ours: Showers, theirs: Showers, folder: Path) -> None:
+    from darkop_dist.report.shower_figures import comparison_figure, display_figure
+    from darkop_dist.report.style import save_figure
+
+    for figure, name in (
+        (comparison_figure(ours, theirs), "showers.png"),
+        (display_figure([("Simulated", theirs), ("Generated", ours)]), "displays.png"),
+    ):
+        ERR.print(f"figure: {save_figure(figure, folder / name)}", markup=False)
 
 
 def _table(result: ShowerEvaluation) -> Table:

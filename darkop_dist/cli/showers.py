@@ -109,3 +109,21 @@ def speed(
 
     result = compare_speed(load_checkpoint(checkpoint), simulator, simulated=simulated, showers=showers, kind=particle)
     OUT.print(result.text(), markup=False)
+
+
+@app.command()
+def upsample(
+    file: Annotated[Path, typer.Argument(help="Showers, in the CaloChallenge layout (HDF5).")],
+    output: Annotated[Path, typer.Option(help="File to write.")],
+    method: Annotated[str, typer.Option(help="nearest or linear.")] = "nearest",
+    finer: Annotated[tuple[int, int], typer.Option(help="Parts of each voxel in azimuth and in radius.")] = (3, 2),
+) -> None:
+    """Cut voxels of showers into parts without a model: the baseline of generation in finer voxels."""
+    from darkop_dist.operators.showers import resolution
+    from darkop_dist.operators.showers.files import shower_parts, write_showers
+
+    how: resolution.Method = "linear" if method == "linear" else "nearest"
+    if method not in {"nearest", "linear"}:
+        raise InputValueError("--method", f"{method!r}", "Give nearest or linear")
+    parts = (resolution.upsample(part, azimuths=finer[0], radii=finer[1], method=how) for part in shower_parts(file))
+    OUT.print(f"{output}: {write_showers(output, parts)} showers", markup=False)

@@ -107,3 +107,13 @@ def test_speed_is_told_beside_that_of_the_simulator(
     assert "no column 'cpu_s'" in capsys.readouterr().err
     assert run(monkeypatch, *words, f"{sys.executable} {script} three {{output}}") != 0
     assert "ended with exit status 1" in capsys.readouterr().err
+
+
+def test_upsampled_showers_keep_their_energy(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "upsample", simulated, "--output", tmp_path / "fine.h5", "--method", "linear") == 0
+    fine = read_showers(tmp_path / "fine.h5", geometry=VoxelGeometry(5, 18, 6))
+    assert fine.energies.sum(1) == pytest.approx(read_showers(simulated).energies.sum(1), rel=1e-4)
+    assert run(monkeypatch, "upsample", simulated, "--output", tmp_path / "no.h5", "--method", "cubic") != 0
+    assert "Give nearest or linear" in capsys.readouterr().err

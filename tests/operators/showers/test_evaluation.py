@@ -70,7 +70,7 @@ def test_the_command(
     write_showers(reference, make_showers(100, 2, SMALL))
     words = ["darkop", "evaluate", str(generated), "--reference", str(reference), "--epochs", "2", "--low-width", "8"]
     words += ["--draws", "1000"]
-    for more in ([], ["--json"]):
+    for more in (["--figures", str(tmp_path)], ["--json"]):
         monkeypatch.setattr("sys.argv", [*words, *more])
         with pytest.raises(SystemExit) as left:
             main()
@@ -83,3 +83,4 @@ def test_the_command(
             assert "50 showers of each sample" in told.out
             assert "AUC low level" in told.out
             assert "arXiv:2211.10295" in told.out
+            assert (tmp_path / "displays.png").stat().st_size > 10_000
