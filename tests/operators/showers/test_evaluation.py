@@ -77,7 +77,7 @@ def test_the_command(
         told = capsys.readouterr()
         assert left.value.code == 0
         assert "floor: FPD" in told.err
-        if more:
+        if "--json" in more:
             assert json.loads(told.out)["floor"]["showers"] == 50
         else:
             assert "50 showers of each sample" in told.out
