@@ -74,7 +74,7 @@ def generate(
     import numpy as np
 
     from darkop_dist.operators.calorimeter.checkpoint import load_checkpoint
-    from darkop_dist.operators.calorimeter.production import generate_showers
+    from darkop_dist.operators.calorimeter.production import shower_batches
     from darkop_dist.operators.showers.files import read_showers, write_showers
 
     trained = load_checkpoint(checkpoint)
@@ -84,7 +84,7 @@ def generate(
         low, high = np.log(1000.0 * np.asarray(energy_gev))
         incident = np.exp(np.random.default_rng([seed, 2]).uniform(low, high, showers)).astype(np.float32)
     attributes = {"particle": particle, "generator": f"{trained.card.name} {trained.card.fingerprint[:12]}"}
-    made = generate_showers(trained, incident, particle, seed=seed, finer=finer)
+    made = shower_batches(trained, incident, particle, seed=seed, finer=finer)
     count = write_showers(output, made, attributes={**attributes, "seed": str(seed)})
     OUT.print(f"{output}: {count} showers", markup=False)
 

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from darkop_dist.errors import InputValueError
-from darkop_dist.operators.calorimeter.checkpoint import CalorimeterCheckpoint
+from darkop_dist.operators.calorimeter.checkpoint import CalorimeterCheckpoint, load_checkpoint
 from darkop_dist.operators.calorimeter.generation import draw_showers
 from darkop_dist.operators.calorimeter.noise import DrawnNoise
 from darkop_dist.operators.calorimeter.refinement import refine
 from darkop_dist.operators.calorimeter.training import PHOTON
-from darkop_dist.operators.showers.sample import Showers, VoxelGeometry
+from darkop_dist.operators.showers.sample import Showers, VoxelGeometry, join
 
 BATCH = 256
 
 
 def generate_showers(
+    checkpoint: CalorimeterCheckpoint | str | Path,
+    incident_mev: npt.ArrayLike,
+    particle: str = "e-",
+    *,
+    seed: int = 0,
+    finer: tuple[int, int] = (1, 1),
+) -> Showers:
+    """Generate one shower for every incident energy, all in memory.
+
+    Args:
+        checkpoint: the operator, its packaged name or its directory.
+        incident_mev: incident energies in MeV, shape (showers,).
+        particle: ``e-`` or ``gamma``, one that the checkpoint was trained on.
+        seed: of all random numbers.
+        finer: parts of each voxel in azimuth and in radius; (3, 2) makes 45 x 48 x 18 voxels of 45 x 16 x 9.
+
+    Raises:
+        InputValueError: the particle is not one of the checkpoint's, or an energy lies outside of its training.
+        UnknownNameError: there is no such checkpoint.
+    """
+    trained = checkpoint if isinstance(checkpoint, CalorimeterCheckpoint) else load_checkpoint(checkpoint)
+    return join(list(shower_batches(trained, incident_mev, particle, seed=seed, finer=finer)))
+
+
+def shower_batches(
     checkpoint: CalorimeterCheckpoint,
     incident_mev: npt.ArrayLike,
     particle: str = "e-",

@@ -17,7 +17,7 @@ import torch
 
 from darkop_dist.errors import InputFileError, ToolError
 from darkop_dist.operators.calorimeter.checkpoint import CalorimeterCheckpoint
-from darkop_dist.operators.calorimeter.production import generate_showers
+from darkop_dist.operators.calorimeter.production import shower_batches
 from darkop_dist.operators.showers.files import read_showers
 
 
@@ -86,10 +86,10 @@ def compare_speed(
             raise InputFileError(str(output), "no column 'cpu_s'", "The simulator must write CPU seconds per shower")
         seconds = reference.columns["cpu_s"].astype(np.float64)
         incident = np.resize(reference.incident_energies, showers)
-        for _ in generate_showers(checkpoint, incident[:256], kind):
+        for _ in shower_batches(checkpoint, incident[:256], kind):
             pass
         began = time.process_time()
-        for _ in generate_showers(checkpoint, incident, kind):
+        for _ in shower_batches(checkpoint, incident, kind):
             pass
         ours = time.process_time() - began
     return SpeedComparison(

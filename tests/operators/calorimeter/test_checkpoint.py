@@ -12,7 +12,7 @@ from darkop_dist.operators.calorimeter.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from darkop_dist.operators.calorimeter.production import generate_showers
+from darkop_dist.operators.calorimeter.production import generate_showers, shower_batches
 from darkop_dist.operators.calorimeter.training import ShowerFile, ShowerTraining, train_operator
 
 from .conftest import SMALL
@@ -33,7 +33,7 @@ def saved(checkpoint: CalorimeterCheckpoint, tmp_path: Path) -> Path:
 def test_a_saved_checkpoint_makes_the_same_showers(checkpoint: CalorimeterCheckpoint, saved: Path) -> None:
     again = load_checkpoint(saved)
     assert again.card == checkpoint.card
-    one, two = (next(generate_showers(which, [5e3, 5e4], seed=2)).energies for which in (checkpoint, again))
+    one, two = (next(shower_batches(which, [5e3, 5e4], seed=2)).energies for which in (checkpoint, again))
     assert np.array_equal(one, two)
 
 
@@ -81,15 +81,22 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_energies_and_particles_outside_of_the_training_are_refused(checkpoint: CalorimeterCheckpoint) -> None:
     with pytest.raises(InputValueError, match="trained on 1000 to 100000 MeV"):
-        next(generate_showers(checkpoint, [2e5]))
+        next(shower_batches(checkpoint, [2e5]))
     with pytest.raises(InputValueError, match="'gamma'"):
-        next(generate_showers(checkpoint, [5e4], "gamma"))
+        next(shower_batches(checkpoint, [5e4], "gamma"))
 
 
 def test_finer_voxels_sum_to_the_coarse_ones(checkpoint: CalorimeterCheckpoint) -> None:
     energies = np.full(10, 2e4)
-    coarse = next(generate_showers(checkpoint, energies, seed=3))
-    fine = next(generate_showers(checkpoint, energies, seed=3, finer=(3, 2)))
+    coarse = next(shower_batches(checkpoint, energies, seed=3))
+    fine = next(shower_batches(checkpoint, energies, seed=3, finer=(3, 2)))
     assert fine.geometry.shape == (6, 24, 8)
     summed = fine.energies.reshape(10, 6, 8, 3, 4, 2).sum((3, 5)).reshape(10, -1)
     assert summed == pytest.approx(coarse.energies, rel=1e-4, abs=1e-6)
+
+
+def test_all_batches_are_joined_in_order(saved: Path, checkpoint: CalorimeterCheckpoint) -> None:
+    energies = np.linspace(2e3, 5e4, 30)
+    whole = generate_showers(saved, energies, seed=4)
+    assert whole.incident_energies == pytest.approx(energies)
+    assert np.array_equal(whole.energies, next(shower_batches(checkpoint, energies, seed=4)).energies)
