@@ -19,6 +19,9 @@ from darkop_dist.operators.showers.sample import Showers, VoxelGeometry, join
 
 BATCH = 256
 
+SLACK = 0.01
+"""How far incident energies may lie beyond those of the training, as a share: its ends are those of a sample."""
+
 
 def generate_showers(
     checkpoint: CalorimeterCheckpoint | str | Path,
@@ -96,8 +99,7 @@ def _check(
 ) -> None:
     if particle not in particles:
         raise InputValueError("particle", f"{particle!r}", f"The checkpoint makes {', '.join(particles)}")
-    slack = 1e-4
-    outside = ~((incident >= trained[0] * (1 - slack)) & (incident <= trained[1] * (1 + slack)))
+    outside = ~((incident >= trained[0] * (1.0 - SLACK)) & (incident <= trained[1] * (1.0 + SLACK)))
     if outside.any():
         raise InputValueError(
             "incident energy",
