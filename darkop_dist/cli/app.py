@@ -13,6 +13,7 @@ import typer
 import typer.exceptions
 
 from darkop_dist.cli import (
+    benchmark,
     check,
     chunk,
     datasets,
@@ -48,6 +49,7 @@ app.add_typer(datasets.app, name="datasets")
 datasets_access.add_to(datasets.app)
 trigger_shown.add_to(trigger.app)
 app.add_typer(trigger.app, name="trigger")
+app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(showers.app, name="showers")
 app.command("generate")(generate.generate)
 app.command("inject")(inject.inject)
