@@ -14,6 +14,7 @@ NAMES = [
     "open_data.ipynb",
     "p_values.ipynb",
     "served_scores.ipynb",
+    "showers.ipynb",
     "trigger.ipynb",
 ]
 TOLD = {
@@ -38,6 +39,11 @@ TOLD = {
         "2000 scores, equal to the last bit: True",
         "300 events scored by the pool",
         "200 events scored by local (fallback)",
+    ),
+    "showers.ipynb": (
+        "electrons: 0.03",
+        "voxels in a layer: 864 instead of 144",
+        "summed to the coarse ones: True",
     ),
     "trigger.ipynb": (
         "their weights add up to 1.0000",
