@@ -30,8 +30,9 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> ak.Array:
 
 def test_names_are_there_and_no_others() -> None:
     assert set(dir(do)) == {
-        "ConformalDetector", "DarkopExecutor", "MultiModalAnomalyDetector", "compile_for_trigger", "download_dataset",
-        "estimate_trigger_rates", "generate_showers", "get_client", "list_opendata_datasets", "load_opendata", "read_showers", "reproduce",
+        "CalorimeterOperator", "ConformalDetector", "DarkopExecutor", "MultiModalAnomalyDetector", "OperatorTrainer",
+        "PhysicsOperator", "compile_for_trigger", "download_dataset", "estimate_trigger_rates", "from_pretrained",
+        "generate_showers", "get_client", "list_opendata_datasets", "load_opendata", "read_showers", "register_model", "reproduce",
         "run", "run_processor", "skim", "visualize_event",
     }  # fmt: skip
     assert all(callable(getattr(do, name)) for name in dir(do))

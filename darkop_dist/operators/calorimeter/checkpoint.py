@@ -24,6 +24,7 @@ from darkop_dist.operators.card import Losses
 from darkop_dist.operators.checkpoint import CARD_FILE, WEIGHTS_FILE, fingerprint_of
 from darkop_dist.runs import file_sha256
 
+ARCHITECTURE = "calorimeter-levy-operator"
 PACKAGED = Path(__file__).parent / "checkpoints"
 LICENCE = "GPL-3.0-or-later"
 APPROXIMATIONS = (
@@ -229,7 +230,7 @@ def _weights(operator: CalorimeterOperator) -> dict[str, np.ndarray[tuple[int, .
 
 def _fingerprint(operator: CalorimeterOperator) -> str:
     settings = json.dumps(operator.settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return fingerprint_of(_weights(operator), f"calorimeter-levy-operator:{settings}")
+    return fingerprint_of(_weights(operator), f"{ARCHITECTURE}:{settings}")
 
 
 def _simulator(path: Path) -> str:
