@@ -20,13 +20,13 @@ class DrawnShowers:
     Attributes:
         energy: MeV in each voxel.
         count: deposits in each voxel.
-        rate: rate of the deposits in each voxel.
+        expected: energy that was expected in each voxel before it was drawn, in MeV.
         shape: shape of the gamma law of their energies.
     """
 
     energy: torch.Tensor
     count: torch.Tensor
-    rate: torch.Tensor
+    expected: torch.Tensor
     shape: torch.Tensor
 
 
@@ -57,7 +57,7 @@ def _draw(operator: CalorimeterOperator, incident: torch.Tensor, photon: torch.T
         rows = torch.nonzero(layers[:, layer] > 0.0)[:, 0]
         if len(rows):
             parts = _draw_layer(operator, layer, rows, layers[rows, layer], memory[rows], given[rows, layer], noise)
-            for target, part in zip((drawn.energy, drawn.count, drawn.rate, drawn.shape), parts, strict=True):
+            for target, part in zip((drawn.energy, drawn.count, drawn.expected, drawn.shape), parts, strict=True):
                 target[rows, layer] = part
         memory.mul_(decays).add_(feature(drawn.energy[:, layer])[..., None] * (1.0 - decays))
     return drawn
@@ -72,7 +72,7 @@ def _draw_layer(
     given: torch.Tensor,
     noise: Noise,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Energy, count, rate and shape in the voxels of one layer."""
+    """Energy, count, expected energy and shape in the voxels of one layer."""
     network = operator.voxels
     known = torch.where(noise.swap(layer, rows)[:, None, None], operator.checker, 1.0 - operator.checker)
     other = 1.0 - known
@@ -81,6 +81,7 @@ def _draw_layer(
     raw = network.first(hidden, given, number)
     law = network.lone()
     prior = deposits_of(raw, law)
+    expected, shape = prior.rate * prior.mean, prior.shape
     count, field = _draw_half(layer, 0, rows, prior, law, energy, noise)
     rest = (field * other).sum((1, 2))
     both = torch.nonzero(rest > 0.0)[:, 0]
@@ -95,11 +96,9 @@ def _draw_layer(
         more, extra = _draw_half(layer, 1, rows[both], later, law, rest[both], noise)
         field[both] += extra
         count[both] += more
-        prior = prior._replace(
-            rate=prior.rate.index_copy(0, both, prior.rate[both] * known[both] + later.rate),
-            shape=prior.shape.index_copy(0, both, torch.where(mask > 0, later.shape, prior.shape[both])),
-        )
-    return _read_out(field, energy, operator.settings.threshold_mev), count, prior.rate, prior.shape
+        expected = expected.index_copy(0, both, expected[both] * known[both] + later.rate * later.mean)
+        shape = shape.index_copy(0, both, torch.where(mask > 0, later.shape, shape[both]))
+    return _read_out(field, energy, operator.settings.threshold_mev), count, expected, shape
 
 
 def _draw_half(

@@ -1,12 +1,12 @@
 """Showers of the calorimeter operator in finer voxels than those it was trained in.
 
-The law of a voxel is infinitely divisible: its deposits fall into its parts as the rate is shared among them, and
+The law of a voxel is infinitely divisible: its deposits fall into its parts as their energy is shared among them, and
 given the number of deposits in each part their energies follow a Dirichlet law with the sum of the voxel. Summed back
-the showers are those of the trained voxels, number by number. How the rate is shared inside of a voxel comes from the
-rates around it: in radius the logit of the cumulative rate is interpolated (monotone cubic, Fritsch and Carlson, SIAM
-J. Numer. Anal. 17 (1980) 238) in the logarithm of the radius and continued linearly to the axis, in azimuth the rate is
-linear. Deposits that lie near each other because one track made them are not known to a model of the coarse voxels, and
-fall independently here.
+the showers are those of the trained voxels, number by number. How energy is shared inside of a voxel comes from what is
+expected around it: in radius the logit of the cumulative energy is interpolated (monotone cubic, Fritsch and Carlson,
+SIAM J. Numer. Anal. 17 (1980) 238) in the logarithm of the radius and continued linearly to the axis; in azimuth it is
+linear. Deposits that lie near each other because one track made them are not known to a model of the coarse voxels: they
+fall independently here, so that fewer parts have energy than in simulated showers.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def refine(
         raise InputValueError("refinement", f"{radii} x {azimuths} parts", "Ask for 1 or more in radius and azimuth")
     energy, count = drawn.energy.numpy(), drawn.count.numpy()
     shower, layer, ring, angle = np.nonzero(energy > 0.0)
-    rate = drawn.rate.numpy().astype(np.float64)
+    expected = drawn.expected.numpy().astype(np.float64)
     (used_shower, used_layer), place = _distinct(shower, layer, energy.shape[1])
-    radial = radial_shares(rate[used_shower, used_layer].sum(2), radii)[place, ring]
-    azimuthal = azimuthal_shares(rate[shower, layer, ring], angle, azimuths)
+    radial = radial_shares(expected[used_shower, used_layer].sum(2), radii)[place, ring]
+    azimuthal = azimuthal_shares(expected[shower, layer, ring], angle, azimuths)
     share = (azimuthal[:, :, None] * radial[:, None, :]).reshape(len(shower), -1)
     chosen = (shower, layer, ring, angle)
     number = np.maximum(np.rint(count[chosen]).astype(np.int64), 1)
@@ -67,22 +67,22 @@ def _distinct(shower: Whole, layer: Whole, layers: int) -> tuple[tuple[Whole, Wh
     return (used // layers, used % layers), place
 
 
-def radial_shares(rate: Floats, parts: int) -> Floats:
-    """How the rate of a ring is shared among rings of equal width inside of it; the outermost ring is shared by area.
+def radial_shares(expected: Floats, parts: int) -> Floats:
+    """How the energy of a ring is shared among rings of equal width inside of it; the outermost ring is shared by area.
 
     Args:
-        rate: of each ring, above 0; shape (fields, radii).
+        expected: of each ring, above 0; shape (fields, radii).
         parts: rings inside of each ring.
 
     Returns:
         Shape (fields, radii, parts), summing to 1 over the parts.
     """
-    fields, rings = rate.shape
+    fields, rings = expected.shape
     edge = np.arange(rings * parts + 1) / (rings * parts)
     by_area = np.diff(edge**2).reshape(rings, parts)
     shares = np.repeat((by_area / by_area.sum(1, keepdims=True))[None], fields, axis=0)
-    cumulative = np.cumsum(np.maximum(rate, 1e-12), axis=1)
-    inner, outer = cumulative[:, :-1], np.cumsum(np.maximum(rate[:, ::-1], 1e-12), axis=1)[:, -2::-1]
+    cumulative = np.cumsum(np.maximum(expected, 1e-12), axis=1)
+    inner, outer = cumulative[:, :-1], np.cumsum(np.maximum(expected[:, ::-1], 1e-12), axis=1)[:, -2::-1]
     x, y = np.log(np.arange(1, rings) / rings), np.log(inner / outer)
     fine = np.log(edge[1 : (rings - 1) * parts + 1])
     value = PchipInterpolator(x, y, axis=1)(np.maximum(fine, x[0]))
@@ -94,20 +94,20 @@ def radial_shares(rate: Floats, parts: int) -> Floats:
     return shares
 
 
-def azimuthal_shares(rate: Floats, angle: Whole, parts: int) -> Floats:
-    """How the rate of a voxel is shared among its parts in azimuth: linearly, with the slope to its neighbours.
+def azimuthal_shares(expected: Floats, angle: Whole, parts: int) -> Floats:
+    """How the energy of a voxel is shared among its parts in azimuth: linearly, with the slope to its neighbours.
 
     Args:
-        rate: of all azimuths of the ring of each voxel, shape (voxels, azimuths).
+        expected: of all azimuths of the ring of each voxel, shape (voxels, azimuths).
         angle: number of the voxel's azimuth, shape (voxels,).
         parts: parts of each voxel.
 
     Returns:
         Shape (voxels, parts), summing to 1.
     """
-    row, count = np.arange(len(angle)), rate.shape[1]
-    own = np.maximum(rate[row, angle], 1e-12)
-    slope = (rate[row, (angle + 1) % count] - rate[row, angle - 1]) / (2.0 * own)
+    row, count = np.arange(len(angle)), expected.shape[1]
+    own = np.maximum(expected[row, angle], 1e-12)
+    slope = (expected[row, (angle + 1) % count] - expected[row, angle - 1]) / (2.0 * own)
     offset = (np.arange(parts) + 0.5) / parts - 0.5
     share: Floats = (1.0 + np.clip(slope, -1.9, 1.9)[:, None] * offset) / parts
     return share
