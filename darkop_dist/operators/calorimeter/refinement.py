@@ -5,8 +5,8 @@ given the number of deposits in each part their energies follow a Dirichlet law 
 the showers are those of the trained voxels, number by number. How energy is shared inside of a voxel comes from what is
 expected around it: in radius the logit of the cumulative energy is interpolated (monotone cubic, Fritsch and Carlson,
 SIAM J. Numer. Anal. 17 (1980) 238) in the logarithm of the radius and continued linearly to the axis; in azimuth it is
-linear. Deposits that lie near each other because one track made them are not known to a model of the coarse voxels: they
-fall independently here, so that fewer parts have energy than in simulated showers.
+linear. Deposits that lie near each other because one track made them are not known to a model of the coarse voxels:
+they fall independently here, so that fewer parts have energy than in simulated showers.
 """
 
 from __future__ import annotations
