@@ -53,7 +53,10 @@ def draw_showers(folder: Path, generated: Showers, reference: Showers, *, names:
 
 
 def profile_figure(generated: ShowerFeatures, reference: ShowerFeatures, *, names: Names = NAMES) -> Figure:
-    """Draw the mean energy of each layer with the error of the mean, and the ratio with both errors."""
+    """Draw the mean energy of each layer with the error of the mean, and the ratio with both errors.
+
+    The energies of the particles vary more than the showers do, so the errors of neighbouring layers go together.
+    """
     with plot_style(PlotContext()):
         figure, main, ratio = _panels()
         layers = np.arange(reference.layer_mev.shape[1])
@@ -78,7 +81,7 @@ def histogram_figure(
     """Draw two histograms normalised to one, with the ratio below; errors are those of the counts.
 
     Bins that are even in log10 give a logarithmic axis; values outside the bins are left out, and where there are any
-    the legend says which share.
+    the legend says which share: empty layers have no place on a logarithmic axis.
 
     Args:
         values: of the generated showers and of the reference.
@@ -93,7 +96,7 @@ def histogram_figure(
             counts = np.histogram(one, edges)[0]
             total = max(int(counts.sum()), 1)
             outside = 1.0 - counts.sum() / max(one.size, 1)
-            shown = f"{name} ({outside:.1%} outside)" if outside > 5e-4 else name
+            shown = f"{name} ({outside:.1%} empty or outside)" if outside > 5e-4 else name
             shares.append(counts / total)
             errors.append(np.sqrt(counts) / total)
             main.stairs(shares[-1], edges, color=colour, label=shown, lw=1.8)
@@ -162,16 +165,9 @@ def _figures(generated: Showers, reference: Showers, names: Names) -> Iterator[t
         pair = ours.layer_mev[:, layer], theirs.layer_mev[:, layer]
         label = f"Energy of layer {layer} [MeV]"
         yield f"layer_{layer}_energy", histogram_figure(pair, _log_edges(pair[1]), label=label, names=names)
-    voxels = generated.energies, reference.energies
-    yield (
-        "voxel_energy",
-        histogram_figure(
-            tuple(one[one > 0.0] for one in voxels),
-            _log_edges(voxels[1]),  # type: ignore[arg-type]
-            label="Energy of a voxel that is not empty [MeV]",
-            names=names,
-        ),
-    )
+    filled = generated.energies[generated.energies > 0.0], reference.energies[reference.energies > 0.0]
+    label = "Energy of a voxel that is not empty [MeV]"
+    yield "voxel_energy", histogram_figure(filled, _log_edges(reference.energies), label=label, names=names)
     yield (
         "total_over_incident",
         histogram_figure(
@@ -188,10 +184,9 @@ def _figures(generated: Showers, reference: Showers, names: Names) -> Iterator[t
         ("width_eta_mm", np.linspace(0.0, 30.0, 51), r"Width of a layer along $r\,\cos\alpha$ [mm]"),
         ("width_phi_mm", np.linspace(0.0, 30.0, 51), r"Width of a layer along $r\,\sin\alpha$ [mm]"),
     ):
-        filled = [getattr(one, field)[one.layer_mev > 0.0] for one in (ours, theirs)]
-        if field == "sparsity":
-            filled = [one.sparsity.ravel() for one in (ours, theirs)]
-        yield field, histogram_figure((filled[0], filled[1]), edges, label=label, names=names)
+        every = field == "sparsity"
+        first, second = (getattr(one, field)[every | (one.layer_mev > 0.0)] for one in (ours, theirs))
+        yield field, histogram_figure((first, second), edges, label=label, names=names)
     particle = int(np.argmax(reference.incident_energies))
     nearest = int(np.argmin(np.abs(generated.incident_energies - reference.incident_energies[particle])))
     yield "display_generated", display_figure(generated, chosen=nearest, name=names[0])
