@@ -7,7 +7,8 @@ Words:
     separation power, AUC, JSD, FPD, KPD: the scores of the CaloChallenge (arXiv:2410.21611).
     floor: the same scores between two samples of the simulator; no generator can be told to be better.
 
-Input are HDF5 files in the layout of the CaloChallenge (``files``). The names here load no torch.
+Input are HDF5 files in the layout of the CaloChallenge (``files``); output is a `ShowerEvaluation` (``evaluation``) and
+its table (``tables``). ``resolution`` goes between coarse and fine voxels. The names here load no torch.
 """
 
 from darkop_dist.operators.showers.files import read_showers, shower_parts, write_showers

@@ -54,7 +54,7 @@ class ScoreSettings:
     sampling_fraction: float = 1.0
     threshold_mev: float = READOUT_MEV
     low_level: ClassifierSettings | None = field(default_factory=lambda: ClassifierSettings(width=2048))
-    high_level: ClassifierSettings = field(default_factory=ClassifierSettings)
+    high_level: ClassifierSettings = field(default_factory=lambda: ClassifierSettings(width=2048))
     fpd_min_samples: int = 20_000
     fpd_max_samples: int = 50_000
     fpd_batches: int = 20
@@ -114,13 +114,13 @@ class ShowerEvaluation(_Result):
     """Scores of generated showers with the floor beside them.
 
     Attributes:
-        generated: scores of the generated showers against simulated ones.
+        generated: scores of the generated showers against simulated ones; None where only the floor was made.
         floor: the same scores of simulated showers against simulated ones, with as many showers.
         settings: how the scores were made.
         sources: who defined what.
     """
 
-    generated: ShowerScores
+    generated: ShowerScores | None
     floor: ShowerScores
     settings: ScoreSettings
     sources: dict[str, str]
@@ -159,6 +159,29 @@ def evaluate_showers(
     scores = score_showers(generated[:count], reference[:count], settings, lambda text: tell(f"generated: {text}"))
     found = score_showers(floor[:count], reference[:count], settings, lambda text: tell(f"floor: {text}"))
     return ShowerEvaluation(generated=scores, floor=found, settings=settings, sources=SOURCES)
+
+
+def evaluate_floor(
+    reference: Showers, *, settings: ScoreSettings | None = None, floor: Showers | None = None, say: Say | None = None
+) -> ShowerEvaluation:
+    """Score the simulator against itself alone: what no generator can be told to be better than.
+
+    Args:
+        reference: showers of the simulator; its first half is the reference where ``floor`` is not given.
+        settings: of the scores.
+        floor: further showers of the simulator; none takes the second half of the reference.
+        say: told in sentences how far the work is.
+
+    Raises:
+        InputValueError: as for `evaluate_showers`.
+    """
+    settings, tell = settings or ScoreSettings(), say or (lambda _: None)
+    if floor is None:
+        reference, floor = reference[: len(reference) // 2], reference[len(reference) // 2 :]
+    count = min(len(reference), len(floor))
+    tell(f"{count} showers of each sample")
+    found = score_showers(floor[:count], reference[:count], settings, lambda text: tell(f"floor: {text}"))
+    return ShowerEvaluation(generated=None, floor=found, settings=settings, sources=SOURCES)
 
 
 def score_showers(
