@@ -42,6 +42,9 @@ def showers(
     ] = 1.0,
     most: Annotated[int | None, typer.Option("--showers", min=10, help="Most showers of each sample.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the classifiers.")] = 50,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Showers of a step of the classifiers; take fewer where there are few showers.")
+    ] = 1000,
     low_width: Annotated[
         int, typer.Option(min=0, help="Nodes per layer of the classifier on voxels; 0 leaves it out.")
     ] = 2048,
@@ -69,8 +72,8 @@ def showers(
     settings = ScoreSettings(
         seed=seed,
         sampling_fraction=sampling_fraction,
-        low_level=ClassifierSettings(width=low_width, epochs=epochs) if low_width else None,
-        high_level=ClassifierSettings(width=high_width, epochs=epochs),
+        low_level=ClassifierSettings(width=low_width, epochs=epochs, batch_size=batch) if low_width else None,
+        high_level=ClassifierSettings(width=high_width, epochs=epochs, batch_size=batch),
         fpd_min_samples=2 * draws // 5,
         fpd_max_samples=draws,
         kpd_batch_size=draws // 10,
